@@ -1,0 +1,114 @@
+"""oidc-provider (npm) as a child process, and the person at its pages."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+from interop_browser import MAX_PAGES, Browser
+
+HERE = pathlib.Path(__file__).resolve().parent
+INSTALL_TIMEOUT_S = 300
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+RESOURCE = "urn:mltoken:api"
+
+# Each character that RFC 6749 2.3.1 form-encodes before Base64, and the colon that would end the name too early.
+BASIC_ID = "ml:token+basic %41/1"
+BASIC_SECRET = "s:e+c%72et &=?/~ \"x\""
+POST_ID = "mltoken-post"
+POST_SECRET = "post+secret&client_id=other %20"
+PUBLIC_ID = "mltoken-device"
+
+CLIENTS = [
+    {"client_id": BASIC_ID, "client_secret": BASIC_SECRET, "token_endpoint_auth_method": "client_secret_basic",
+     "grant_types": ["client_credentials", DEVICE_GRANT, "refresh_token"],
+     "id_token_signed_response_alg": "ES256"},
+    {"client_id": POST_ID, "client_secret": POST_SECRET, "token_endpoint_auth_method": "client_secret_post",
+     "grant_types": ["client_credentials", DEVICE_GRANT, "refresh_token"],
+     "id_token_signed_response_alg": "PS256"},
+    {"client_id": PUBLIC_ID, "token_endpoint_auth_method": "none", "application_type": "native",
+     "grant_types": [DEVICE_GRANT, "refresh_token"]},
+]
+for _client in CLIENTS:
+    _client.update({"redirect_uris": [], "response_types": []})
+
+
+def install(folder):
+    """npm install into the build folder, once for each content of package.json."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = (HERE / "node" / "package.json").read_bytes()
+    stamp = folder / "installed.json"
+    if not stamp.exists() or stamp.read_bytes() != wanted:
+        shutil.copyfile(HERE / "node" / "package.json", folder / "package.json")
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"],
+                       cwd=folder, check=True, timeout=INSTALL_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        stamp.write_bytes(wanted)
+    # beside node_modules, so that node finds the package
+    shutil.copyfile(HERE / "node" / "server.js", folder / "server.js")
+    return folder
+
+
+class OidcProvider:
+    name = "oidc-provider"
+    person = "alice"
+    basic, post, public = (BASIC_ID, BASIC_SECRET), (POST_ID, POST_SECRET), PUBLIC_ID
+    machine_scope = "api:read"
+    # the access token is for RESOURCE, so its scopes are that resource's alone
+    login_scope, granted_scope = "openid offline_access api:read", "api:read"
+    machine_audience = login_audience = RESOURCE
+    can_deny = True
+    public_may_revoke = True
+
+    def __init__(self, issuer, log):
+        self.issuer, self.log = issuer, log
+
+    def browse(self, prompt, deny=False, typed=False, person=None, client_id=None):
+        """The person: opens the address, gives the code, signs in, consents (or says no). The last page's text."""
+        browser = Browser()
+        browser.open(prompt["verification_uri"] if typed else prompt["verification_uri_complete"])
+        for _ in range(MAX_PAGES):
+            assert browser.status == 200, f"{browser.status} {browser.url}\n{browser.text}"
+            if not browser.forms:
+                return browser.text
+            form = browser.forms[0]
+            if form["kinds"].get("user_code") == "text":
+                browser.submit(form, user_code=prompt["user_code"].lower())
+            elif "confirm" in form["fields"] and deny:
+                browser.submit(form, abort="yes")
+                return browser.text
+            elif form["fields"].get("prompt") == "login":
+                browser.submit(form, login=person or self.person, password="any")
+            else:
+                browser.submit(form)
+        raise AssertionError(f"still a form after {MAX_PAGES} pages: {browser.url}\n{browser.text}")
+
+
+@contextlib.contextmanager
+def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600):
+    """The server on a free loopback port. It ends with our end of its standard input, at the latest when we die."""
+    work_dir = pathlib.Path(work_dir)
+    settings = work_dir / "settings.json"
+    settings.write_text(json.dumps(
+        {"clients": CLIENTS, "accessTtl": access_ttl, "refreshTtl": refresh_ttl, "deviceTtl": device_ttl}))
+    log = work_dir / "oidc-provider.log"
+    with open(log, "wb") as stderr:
+        child = subprocess.Popen(
+            ["node", str(pathlib.Path(install_dir) / "server.js"), str(settings)], cwd=install_dir,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(work_dir)})
+    try:
+        line = child.stdout.readline()
+        assert line, f"oidc-provider did not start:\n{log.read_text()}"
+        yield OidcProvider(json.loads(line)["issuer"], log)
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()

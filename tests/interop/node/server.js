@@ -1,0 +1,77 @@
+// oidc-provider on a free loopback port, for the interop tests.
+//
+// argv[2]: a JSON file { clients: [...], accessTtl, refreshTtl, deviceTtl } written by the tests, so that ids and secrets
+// are said in one place. Prints one line, {"issuer": ...}, when it serves; ends when its standard input ends.
+import { generateKeyPairSync, webcrypto } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { Provider } from 'oidc-provider';
+
+// Debian 12 has Node 18, which lacks these two; oidc-provider asks for a newer Node but uses no more of it here.
+globalThis.crypto ??= webcrypto;
+URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null);
+
+const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const RESOURCE = 'urn:mltoken:api';
+
+function jwk(kid, alg, type, options) {
+  const { privateKey } = generateKeyPairSync(type, options);
+  return { ...privateKey.export({ format: 'jwk' }), kid, alg, use: 'sig' };
+}
+
+const configuration = {
+  clients: settings.clients,
+  jwks: {
+    keys: [
+      jwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
+      jwk('rsa-2', 'PS256', 'rsa', { modulusLength: 2048 }),
+      jwk('ec-1', 'ES256', 'ec', { namedCurve: 'P-256' }),
+    ],
+  },
+  cookies: { keys: ['interop'] },
+  scopes: ['openid', 'offline_access'],
+  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256'] },
+  features: {
+    devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
+    userinfo: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      // A client that names no resource gets a token for RESOURCE: so each access token here is a JWT.
+      defaultResource: (ctx, client, oneOf) => oneOf ?? RESOURCE,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => ({
+        scope: 'api:read api:write',
+        audience: resource,
+        accessTokenFormat: 'jwt',
+        accessTokenTTL: settings.accessTtl,
+        jwt: { sign: { alg: 'RS256' } },
+      }),
+    },
+  },
+  rotateRefreshToken: true,
+  // The same value for everybody: nobody logs out of a session here.
+  expiresWithSession: () => false,
+  findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: `${sub} of interop` }) }),
+  ttl: {
+    DeviceCode: settings.deviceTtl,
+    RefreshToken: settings.refreshTtl,
+    IdToken: 3600,
+    Interaction: 600,
+    Session: 3600,
+    Grant: 86400,
+  },
+};
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, configuration);
+  provider.on('server_error', (ctx, error) => console.error(error));
+  server.on('request', provider.callback());
+  process.stdout.write(`${JSON.stringify({ issuer })}\n`);
+});
+process.stdin.on('end', () => process.exit(0)).resume();
