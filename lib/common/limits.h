@@ -1,0 +1,64 @@
+/* Every limit of mltoken, by name. All sizes are bytes and exclude a terminator, all times say their unit.
+ * tests/ hold each at max-1, max and max+1. */
+#pragma once
+
+/* the socket (INTERFACE section 5) */
+#define LIMIT_REQUEST            (64 * 1024)  /* a whole call, without its NUL */
+#define LIMIT_REQUEST_DEPTH      8            /* nested objects and arrays in a call */
+#define LIMIT_REQUEST_MS         5000         /* from its first byte to its last */
+#define LIMIT_REPLY              (256 * 1024) /* a whole reply, without its NUL */
+#define LIMIT_REPLY_DEPTH        16
+#define LIMIT_REPLY_MS           30000        /* a client that does not read its reply is dropped */
+#define LIMIT_CONNECTIONS        16384        /* further clients wait in the listen queue */
+#define LIMIT_ACCEPTS            64           /* connections taken per wake-up */
+#define LIMIT_BACKLOG            4096
+#define LIMIT_WATCHES            256          /* connections that follow a token */
+
+/* names and texts */
+#define LIMIT_PROFILE_NAME       64
+#define LIMIT_PROFILES           65536
+#define LIMIT_APPLICATION        64
+#define LIMIT_SCOPES             64   /* scopes in one request */
+#define LIMIT_SCOPE              512  /* one scope */
+#define LIMIT_URL                2048
+#define LIMIT_CLAIMS             8192 /* a claims parameter */
+#define LIMIT_TEXT               512  /* a text of an authority that is shown */
+#define LIMIT_CODE               64   /* error codes, correlation ids and the like */
+
+/* configuration (INTERFACE section 3) */
+#define LIMIT_CONFIG_LINE        4096
+#define LIMIT_CONFIG_FILE        (16 * 1024 * 1024)
+#define LIMIT_CONFIG_ERRORS      100 /* errors kept for one file */
+
+/* secrets */
+#define LIMIT_SECRET             (64 * 1024) /* one secret: a refresh token, a password */
+#define LIMIT_ARENA              (4 * 1024 * 1024)
+#define LIMIT_COMMAND_MS         10000 /* command: and file: sources */
+
+/* authorities */
+#define LIMIT_RESPONSE           (512 * 1024) /* a whole response body */
+#define LIMIT_RESPONSE_HEADERS   (64 * 1024)
+#define LIMIT_RESPONSE_DEPTH     16
+#define LIMIT_TOKEN              (128 * 1024) /* an access token */
+#define LIMIT_LIFETIME_S         (366L * 24 * 3600)
+#define LIMIT_HTTP_MS            30000 /* default for one request */
+#define LIMIT_HTTP_IN_FLIGHT     1024
+#define LIMIT_CONNECT_MS         10000
+#define LIMIT_RETRY_AFTER_S      3600
+#define LIMIT_POLL_INTERVAL_S    60   /* the longest interval between polls that is believed */
+#define LIMIT_DEVICE_CODE_S      1800 /* the longest life of a device code that is believed */
+#define LIMIT_JWKS_KEYS          64
+#define LIMIT_JWS                (64 * 1024)
+#define LIMIT_METADATA_AGE_MS    (24L * 3600 * 1000)
+#define LIMIT_JWKS_AGE_MS        (24L * 3600 * 1000)
+#define LIMIT_JWKS_REFETCH_MS    60000 /* for an unknown key id, at most so often */
+
+/* tokens */
+#define LIMIT_CACHE_ENTRIES      32768
+#define LIMIT_CACHE_PER_PROFILE  128
+#define LIMIT_REFUSAL_MS         60000 /* how long a definite refusal is remembered */
+#define LIMIT_BACKOFF_FIRST_MS   1000
+#define LIMIT_BACKOFF_MS         300000
+#define LIMIT_LOGINS             32 /* sign-ins at once */
+#define LIMIT_WAITERS            16384
+#define DEFAULT_MIN_VALID_S      300

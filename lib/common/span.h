@@ -1,0 +1,21 @@
+/* Bytes that belong to somebody else, valid as long as their owner says. May hold NUL; data is never NULL when length > 0. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct span {
+    const char *data;
+    size_t length;
+};
+
+static inline struct span span_of(const char *text)
+{
+    return (struct span){.data = text, .length = text ? strlen(text) : 0};
+}
+
+static inline bool span_equals(struct span a, struct span b)
+{
+    return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
+}
