@@ -1,0 +1,130 @@
+/* The one interface that everything turns on: a grant is a state machine without I/O. It has no sockets, no clock and no
+ * randomness of its own: start() and next() are told the time, and say which step they want taken; whoever runs the
+ * machine (agent/acquire in the agent, the sign-in helper of PAM, a unit test with a list of answers) takes it and comes
+ * back with the answer.
+ *
+ * Ownership: what a step points to belongs to the machine and lives until its next call; what an answer points to belongs
+ * to the runner and lives during the call. end() may come at any step (that is cancelling) and wipes everything.
+ * Promise of the runner: SAVE is durable before next() is called; DONE and FAIL are the last steps; one call at a time.
+ * A new grant is one file here, one line in grant.c, its keys in mltoken.conf(5), its cases in tests/. */
+#pragma once
+
+#include "span.h"
+#include "token/failure.h"
+#include "token/profile.h"
+#include "token/request.h"
+#include "token/tokens.h"
+
+struct metadata;
+
+enum grant_op { GRANT_ACQUIRE = 1, GRANT_LOGIN = 2, GRANT_REVOKE = 4 };
+
+enum step_kind {
+    STEP_METADATA, /* the authority's metadata -> answer.metadata; a profile that names every endpoint never asks */
+    STEP_HTTP,     /* one exchange -> answer.status, headers, body */
+    STEP_WAIT,     /* some time -> nothing */
+    STEP_PROMPT,   /* shows a person something and goes on at once -> nothing */
+    STEP_SECRET,   /* a secret of the profile, by key name ("client_secret") -> answer.body */
+    STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
+    STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
+    STEP_DONE,
+    STEP_FAIL,
+};
+
+struct header {
+    const char *name;
+    struct span value; /* may hold a secret */
+};
+
+struct http_step {
+    const char *method;
+    const char *url;
+    struct header headers[4];
+    size_t header_count;
+    struct span body; /* application/x-www-form-urlencoded */
+};
+
+struct prompt_step {
+    const char *verification_uri; /* shown: already checked to be https (or a loopback authority's own) */
+    const char *verification_uri_complete; /* NULL */
+    const char *user_code;
+    const char *message;  /* the authority's own sentence, NULL */
+    int64_t expires_at;   /* epoch seconds */
+    int64_t interval_s;
+};
+
+struct verify_step {
+    const char *id_token;
+    const char *nonce; /* NULL: none was sent */
+};
+
+struct step {
+    enum step_kind kind;
+    union {
+        struct http_step http;
+        int64_t wait_ms;
+        struct prompt_step prompt;
+        const char *secret;
+        struct verify_step verify;
+        const struct credential *save;
+        struct {
+            struct tokens *tokens; /* the runner may take the strings (TAKE_PTR); NULL after REVOKE */
+            bool revoked;          /* REVOKE: the authority confirmed it */
+        } done;
+        struct failure fail;
+    };
+};
+
+struct answer {
+    int error;          /* 0, or a negative errno: the step failed */
+    struct failure why; /* set when error is: what to say */
+    bool maybe_sent;    /* HTTP failed after the request may have arrived */
+    int status;         /* HTTP */
+    struct span headers; /* raw header block, CRLF lines; read with answer_header() */
+    struct span body;
+    const struct metadata *metadata;
+    const struct identity *identity;
+};
+
+struct tick {
+    int64_t boot_ms; /* CLOCK_BOOTTIME */
+    int64_t wall_s;
+    uint8_t random[64];
+};
+
+struct input {
+    const struct profile *profile;
+    const struct request *asked;
+    const struct credential *held; /* NULL: nobody is signed in */
+};
+
+/* A key that only this grant knows. */
+struct key {
+    const char *name;
+    bool required;
+    /* Checks a value; NULL: any. Returns what is wrong with it, or NULL. */
+    const char *(*check)(const char *value);
+};
+
+struct grant {
+    const char *name;
+    unsigned ops;      /* which of enum grant_op it can */
+    size_t state_size; /* zeroed before start() */
+    const char *const *required; /* common keys that must be set, NULL-terminated */
+    const struct key *keys;      /* own keys, ended by a NULL name; may be NULL */
+    /* What is wrong with a profile as a whole ("needs token_endpoint or authority"), or NULL. May be NULL. */
+    const char *(*check)(const struct profile *);
+    /* Both return 0 and a step, or a negative errno that the runner reports as an internal failure. The input lives
+     * until end(). */
+    int (*start)(void *state, enum grant_op, const struct input *, const struct tick *, struct step *ret);
+    int (*next)(void *state, const struct answer *, const struct tick *, struct step *ret);
+    void (*end)(void *state);
+};
+
+extern const struct grant grant_client_credentials, grant_device_code;
+
+const struct grant *grant_find(const char *name);         /* NULL when there is none */
+const char *const *grant_names(size_t *ret_count);        /* for messages */
+
+/* The first header of that name (case-insensitive) in a raw block, trimmed: true and *ret set. */
+bool answer_header(const struct answer *, const char *name, struct span *ret);

@@ -1,0 +1,64 @@
+/* A profile: who, from which authority, for what. Read from the configuration, never changed afterwards; a changed
+ * configuration makes new ones. Strings are never NULL-and-required: a grant's check has seen what it needs. */
+#pragma once
+
+#include "limits.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct grant;
+
+enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1 };
+enum client_auth { CLIENT_AUTH_DEFAULT, CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST };
+
+/* Where a secret is, never the secret itself. */
+enum source_kind { SOURCE_NONE, SOURCE_FILE, SOURCE_ENV, SOURCE_CREDENTIAL, SOURCE_COMMAND };
+struct source {
+    enum source_kind kind;
+    char *value; /* path, variable, credential name, or the command line as written */
+    char **argv; /* SOURCE_COMMAND: its words, NULL at the end */
+};
+
+#define REFRESH_AHEAD_DEFAULT (-1)
+#define REFRESH_AHEAD_NEVER   (-2)
+
+/* One setting as written, for keys that only one grant knows. */
+struct setting {
+    char *key;
+    char *value;
+    int line;
+};
+
+struct profile {
+    char name[LIMIT_PROFILE_NAME + 1];
+    const struct grant *grant; /* NULL when the profile is invalid */
+    char *file;                /* where it was written */
+    int line;
+    char *problem; /* why it cannot be used: "FILE:LINE: KEY: ..."; NULL when it can */
+    int problem_line;
+
+    char *authority;
+    char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri;
+    char **endpoint_hosts, **verification_hosts; /* NULL-terminated; NULL when not set */
+    enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
+    char *tenant, *client_id;
+    enum client_auth client_auth;
+    struct source client_secret;
+    char **scopes; /* sorted, unique, NULL-terminated; NULL when not set */
+    char *resource, *audience;
+    char *header; /* template with one {token} */
+    int64_t min_valid_s;
+    int64_t refresh_ahead_s; /* or one of the two above */
+    char *store;
+    char *ca_file, *proxy;
+    int64_t timeout_ms;
+
+    struct setting *settings; /* keys that the grant alone knows */
+    size_t setting_count;
+    char *fingerprint; /* every setting as text: equal fingerprints are equal profiles */
+};
+
+struct profile *profile_free(struct profile *); /* always NULL */
+/* The value of a key that the grant alone knows, or NULL. */
+const char *profile_setting(const struct profile *, const char *key);

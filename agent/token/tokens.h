@@ -1,0 +1,36 @@
+/* What an authority gave, and what must outlive it. */
+#pragma once
+
+#include "limits.h"
+#include "secret.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Who signed in, from a verified id_token. Empty strings when the authority sent none. */
+struct identity {
+    char issuer[LIMIT_URL + 1];
+    char subject[256];
+    char account[256]; /* the name a person knows: preferred_username, upn, email, ..., else the subject */
+};
+
+/* One answer of a token endpoint. Owned; tokens_clear() wipes it. */
+struct tokens {
+    char *access_token; /* printable ASCII without spaces */
+    char *type;         /* "Bearer" */
+    char *id_token;     /* NULL when none came */
+    char *scope;        /* as granted; NULL: as asked for */
+    struct secret *refresh_token; /* NULL when no new one came */
+    int64_t expires_in_s;         /* life from now; -1 unknown */
+    int64_t refresh_in_s;         /* the authority's advice; -1 none */
+};
+void tokens_clear(struct tokens *);
+
+/* A sign-in: what the store keeps for a profile. Refers to its secret (secret_ref). */
+struct credential {
+    struct secret *refresh_token;
+    char *scope; /* granted with it, space-separated; NULL unknown */
+    struct identity identity;
+    bool uncertain; /* a refresh with it may have reached the authority and was retried once already */
+};
+void credential_clear(struct credential *);
+int credential_copy(const struct credential *from, struct credential *ret); /* -ENOMEM */
