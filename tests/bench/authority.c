@@ -64,7 +64,8 @@ static void reply_metadata(struct authority *authority, int fd, const char *name
     static const char *const members[][2] = {
         {"token_endpoint", "token"}, {"authorization_endpoint", "authorize"}, {"jwks_uri", "jwks"}};
     char body[2048];
-    int at = snprintf(body, sizeof body, "{\"issuer\":\"http://127.0.0.1:%u/%.*s\"", authority->port, name_length, name);
+    int at =
+        snprintf(body, sizeof body, "{\"issuer\":\"http://127.0.0.1:%u/%.*s\"", authority->port, name_length, name);
 
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
         at += snprintf(body + at, sizeof body - (size_t)at, ",\"%s\":\"http://127.0.0.1:%u/%.*s/%s\"", members[i][0],
@@ -213,7 +214,7 @@ static void authority_listen(struct authority *authority)
 int main(int argc, char **argv)
 {
     struct epoll_event events[AUTHORITY_EVENTS];
-    struct authority authority = {0};
+    static struct authority authority;
 
     if (argc != 2)
         bench_die("usage: authority TOKEN_BYTES");

@@ -133,7 +133,7 @@ static void hold_run(struct hold *hold)
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    struct hold hold = {0};
+    static struct hold hold;
     uint64_t now;
 
     if (argc < 4)

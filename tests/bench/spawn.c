@@ -74,7 +74,7 @@ static double median_difference_ms(const struct command *command, const struct c
 
 int main(int argc, char **argv)
 {
-    struct command commands[SPAWN_COMMANDS_MAX] = {0};
+    static struct command commands[SPAWN_COMMANDS_MAX];
     double differences[SPAWN_COMMANDS_MAX];
     posix_spawn_file_actions_t actions;
     unsigned rounds, count;

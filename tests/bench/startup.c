@@ -118,7 +118,7 @@ static void start_once(struct series *series, unsigned round, const char *direct
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    struct series all[STARTUP_CONFIGS_MAX] = {0};
+    static struct series all[STARTUP_CONFIGS_MAX];
     unsigned rounds, count;
 
     if (argc < 5 || argc - 4 > STARTUP_CONFIGS_MAX)
