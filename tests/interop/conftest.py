@@ -14,9 +14,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def oidc_provider(tmp_path_factory):
-    folder = interop_oidc_provider.install(os.environ.get("INTEROP_BUILD") or ROOT / "build" / "interop")
-    with interop_oidc_provider.running(folder, tmp_path_factory.mktemp("oidc-provider")) as server:
+def oidc_provider_folder():
+    return interop_oidc_provider.install(os.environ.get("INTEROP_BUILD") or ROOT / "build" / "interop")
+
+
+@pytest.fixture(scope="session")
+def oidc_provider(tmp_path_factory, oidc_provider_folder):
+    with interop_oidc_provider.running(oidc_provider_folder, tmp_path_factory.mktemp("oidc-provider")) as server:
         yield server
 
 

@@ -97,9 +97,25 @@ class Glewlwyd:
     can_deny = False
     public_may_revoke = False
 
-    def __init__(self, base, log):
-        self.base, self.log = base, log
+    def __init__(self, base, log, database):
+        self.base, self.log, self.database = base, log, database
         self.issuer = f"{base}/{PLUGIN}"
+
+    def _query(self, statement, client_id):
+        with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as database, database:
+            return database.execute(statement, (client_id,)).fetchall()
+
+    def refresh_tokens(self, client_id):
+        """What the server itself says: [(None, live)] of each refresh token it gave this client, oldest first; it
+        keeps hashes only."""
+        rows = self._query("SELECT gpor_enabled FROM gpo_refresh_token WHERE gpor_client_id = ? ORDER BY gpor_id",
+                           client_id)
+        return [(None, enabled == 1) for (enabled,) in rows]
+
+    def end_last_refresh_token(self, client_id):
+        """As an administrator would who ends somebody's session."""
+        self._query("UPDATE gpo_refresh_token SET gpor_enabled = 0 WHERE gpor_id ="
+                    " (SELECT max(gpor_id) FROM gpo_refresh_token WHERE gpor_client_id = ?)", client_id)
 
     def browse(self, prompt, deny=False, typed=False, person=None, client_id=PUBLIC_ID):
         """The person: signs in, grants the scopes to the client, gives the code. The pages are a JavaScript
@@ -195,6 +211,6 @@ def running(work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600, interv
     try:
         base = f"http://127.0.0.1:{port}/api"
         set_up(base, key.read_text(), public.decode(), access_ttl, refresh_ttl, device_ttl, interval)
-        yield Glewlwyd(base, work / "glewlwyd.log")
+        yield Glewlwyd(base, work / "glewlwyd.log", work / "glewlwyd.db")
     finally:
         stop(child)

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 
 from interop_browser import MAX_PAGES, Browser
+from interop_oauth import DEVICE_GRANT, http
 
 HERE = pathlib.Path(__file__).resolve().parent
 INSTALL_TIMEOUT_S = 300
 
-DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 RESOURCE = "urn:mltoken:api"
 
 # Each character that RFC 6749 2.3.1 form-encodes before Base64, and the colon that would end the name too early.
@@ -65,6 +65,11 @@ class OidcProvider:
 
     def __init__(self, issuer, log):
         self.issuer, self.log = issuer, log
+
+    def refresh_tokens(self, client_id):
+        """What the server itself says: [(value, live)] of each refresh token it gave this client, oldest first."""
+        _, _, body = http(self.issuer + "/interop/refresh_tokens")
+        return [(one["value"], one["live"]) for one in json.loads(body) if one["client_id"] == client_id]
 
     def browse(self, prompt, deny=False, typed=False, person=None, client_id=None):
         """The person: opens the address, gives the code, signs in, consents (or says no). The last page's text."""

@@ -115,6 +115,7 @@ def test_refresh_rotates_and_the_old_one_kills_the_family(authority, make):
     second = client.refresh(first["refresh_token"])
     assert second["refresh_token"] != first["refresh_token"]
     third = client.refresh(second["refresh_token"])
+    assert [live for _, live in authority.refresh_tokens(client.client_id)][-3:] == [False, False, True]
     assert claims(third["access_token"])["jti"] != claims(second["access_token"])["jti"]
     for dead in (first, third):
         with pytest.raises(Refused) as refusal:
@@ -122,6 +123,7 @@ def test_refresh_rotates_and_the_old_one_kills_the_family(authority, make):
         assert refusal.value.status == 400
         # glewlwyd says it with an empty body: a refusal must be known by its status, too
         assert refusal.value.error == ("invalid_grant" if authority.name == "oidc-provider" else None)
+    assert not any(live for _, live in authority.refresh_tokens(client.client_id)[-3:])
 
 
 @pytest.mark.parametrize("make", [basic, post])

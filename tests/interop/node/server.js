@@ -2,6 +2,7 @@
 //
 // argv[2]: a JSON file { clients: [...], accessTtl, refreshTtl, deviceTtl } written by the tests, so that ids and secrets
 // are said in one place. Prints one line, {"issuer": ...}, when it serves; ends when its standard input ends.
+// GET /interop/refresh_tokens is for the tests alone: what the server itself knows of the refresh tokens it gave.
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -66,12 +67,33 @@ const configuration = {
   },
 };
 
+const issued = []; // { value, clientId } of each refresh token, oldest first
+
+async function ledger(provider) {
+  return Promise.all(issued.map(async ({ value, clientId }) => {
+    const token = await provider.RefreshToken.find(value);
+    return { value, client_id: clientId, live: Boolean(token && !token.consumed) };
+  }));
+}
+
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
   provider.on('server_error', (ctx, error) => console.error(error));
-  server.on('request', provider.callback());
+  provider.on('refresh_token.saved', (token) => {
+    if (!issued.some(({ value }) => value === token.jti)) {
+      issued.push({ value: token.jti, clientId: token.clientId });
+    }
+  });
+  const serve = provider.callback();
+  server.on('request', (request, response) => {
+    if (request.url !== '/interop/refresh_tokens') {
+      serve(request, response);
+      return;
+    }
+    ledger(provider).then((list) => response.end(JSON.stringify(list)));
+  });
   process.stdout.write(`${JSON.stringify({ issuer })}\n`);
 });
 process.stdin.on('end', () => process.exit(0)).resume();
