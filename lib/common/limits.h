@@ -49,6 +49,15 @@
 #define LIMIT_DEVICE_CODE_S      1800 /* the longest life of a device code that is believed */
 #define LIMIT_JWKS_KEYS          64
 #define LIMIT_JWS                (64 * 1024)
+#define LIMIT_JWS_HEADER         8192 /* a token's decoded header */
+#define LIMIT_KEY_ID             512
+#define LEAST_RSA_BITS           2048
+#define LIMIT_RSA_BITS           8192
+#define LIMIT_RSA_EXPONENT       8   /* bytes: a longer one only makes verification slow */
+#define LIMIT_SUBJECT            255 /* OpenID Connect Core section 2 */
+#define LIMIT_AUDIENCES          64  /* in one token */
+#define LIMIT_LEEWAY_S           600
+#define LIMIT_CLAIM_SHOWN        256 /* bytes of a claim in an error */
 #define LIMIT_METADATA_AGE_MS    (24L * 3600 * 1000)
 #define LIMIT_JWKS_AGE_MS        (24L * 3600 * 1000)
 #define LIMIT_JWKS_REFETCH_MS    60000 /* for an unknown key id, at most so often */
