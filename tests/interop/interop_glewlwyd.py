@@ -94,7 +94,6 @@ class Glewlwyd:
     login_scope = granted_scope = "openid api:read"
     # without a resource, `aud` is the list of scopes in one string
     machine_audience, login_audience = "api:read", "openid api:read"
-    can_deny = False
     public_may_revoke = False
 
     def __init__(self, base, log, database):

@@ -37,7 +37,8 @@ class Home:
         self.env = {"PATH": "/usr/bin:/bin", "HOME": str(self.path), "XDG_RUNTIME_DIR": str(self.runtime),
                     "LANG": "C.UTF-8", "TZ": "UTC", "MLTOKEN_NO_AUTOSTART": "1"}
         self.text = ""
-        self.secrets = []
+        self.secrets = []  # must never be seen again
+        self.tokens = set()  # that `get` printed: must not stand in a log
         self.agent = None
 
     def profile(self, name, authority, client, grant, scope, **more):
@@ -82,7 +83,7 @@ class Home:
                 raise
         written = self.log.read_text(errors="replace") if self.log.exists() else ""
         shutil.rmtree(self.path)
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.tokens):
             assert secret not in written, "a secret stands in the agent's log"
         if self.agent:
             assert self.agent.returncode == 0, f"the agent ended with {self.agent.returncode}:\n{written}"
@@ -111,6 +112,7 @@ class Home:
     def get(self, *args):
         out = self.ok("get", *args)
         assert out.endswith("\n") and out.count("\n") == 1, repr(out)
+        self.tokens.add(out[:-1].removeprefix("Authorization: Bearer "))
         return out[:-1]
 
     def login(self, name, person):

@@ -60,7 +60,6 @@ class OidcProvider:
     # the access token is for RESOURCE, so its scopes are that resource's alone
     login_scope, granted_scope = "openid offline_access api:read", "api:read"
     machine_audience = login_audience = RESOURCE
-    can_deny = True
     public_may_revoke = True
 
     def __init__(self, issuer, log):

@@ -3,6 +3,7 @@ became of the tokens."""
 
 import concurrent.futures
 import json
+import subprocess
 import time
 
 import pytest
@@ -29,6 +30,8 @@ def home(authority):
     try:
         yield user.start()
     finally:
+        for client_id in (authority.public, authority.basic[0], authority.post[0]):
+            user.secrets += [value for value, _ in authority.refresh_tokens(client_id) if value]
         user.stop()
 
 
@@ -94,6 +97,18 @@ def test_login(home, authority, signed_in):
     assert told["scope"] == authority.granted_scope
     if authority.name == "oidc-provider":
         assert told["sub"] == authority.person
+
+
+@pytest.mark.parametrize("authority", ["glewlwyd"], indirect=True)
+def test_the_token_opens_the_door(home, authority, signed_in):
+    """As one would use it: curl reads its configuration from us and asks the authority who the token belongs to. (The
+    tokens of oidc-provider are for RESOURCE, which nobody serves here.)"""
+    config = home.ok("get", "--curl", "person")
+    door = Client(authority.issuer, authority.public).metadata["userinfo_endpoint"]
+    said = subprocess.run(["curl", "-q", "--silent", "--show-error", "--fail", "-K", "-", door], input=config, text=True,
+                          capture_output=True, timeout=30)
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)["sub"] == claims(home.get("person"))["sub"]
 
 
 @pytest.mark.parametrize("name", ["keyed", "posted"])
@@ -189,10 +204,9 @@ def test_refresh_token_ended_by_somebody_else(home, authority):
     assert home.get("--refresh", "robbed")
 
 
+@pytest.mark.parametrize("authority", ["oidc_provider"], indirect=True)
 def test_person_says_no(home, authority):
-    if not authority.can_deny:
-        assert authority.name == "glewlwyd"
-        return
+    """glewlwyd's device pages have no way to."""
     code, said, stderr = home.login("denier", lambda prompt: authority.browse(prompt, deny=True))
     assert code == 4, stderr
     assert "denied" in stderr or "declined" in stderr, stderr
