@@ -34,6 +34,7 @@
 #define LIMIT_SECRET             (64 * 1024) /* one secret: a refresh token, a password */
 #define LIMIT_ARENA              (4 * 1024 * 1024)
 #define LIMIT_COMMAND_MS         10000 /* command: and file: sources */
+#define LIMIT_JOBS              64    /* programs and file readers at once */
 
 /* authorities */
 #define LIMIT_RESPONSE           (512 * 1024) /* a whole response body */

@@ -1,0 +1,307 @@
+#include "worker.h"
+
+#include "buffer.h"
+#include "cleanup.h"
+#include "limits.h"
+#include "worker_protocol.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+/* A job is over when its pipe has ended and its process was reported, or when its deadline has passed. */
+struct worker_job {
+    struct worker *worker;
+    struct worker_job *next, *previous; /* in the worker's ring */
+    uint64_t id;
+    bool sent, ended, reported;
+    enum worker_order order;
+    enum worker_rule rule;
+    struct buffer text;
+    int pipe; /* read end */
+    int give; /* write end, until it was sent */
+    int status;
+    int64_t timeout_ms;
+    struct watch watch;
+    struct timer deadline;
+    struct buffer output;
+    int error;
+    worker_fn *fn;
+    void *arg;
+};
+
+struct worker {
+    struct loop *loop;
+    int socket;
+    pid_t pid;
+    struct watch watch;
+    struct worker_job jobs; /* the ring's head */
+    size_t running;
+    uint64_t last_id;
+};
+
+static struct worker_job *job_free(struct worker_job *job)
+{
+    job->next->previous = job->previous;
+    job->previous->next = job->next;
+    if (job->sent)
+        job->worker->running--;
+    watch_stop(&job->watch);
+    timer_stop(&job->deadline);
+    close_cleanup(&job->pipe);
+    close_cleanup(&job->give);
+    buffer_free(&job->text);
+    buffer_free(&job->output);
+    free(job);
+    return NULL;
+}
+
+static void send_kill(struct worker_job *job)
+{
+    struct worker_request request = {.id = job->id, .order = WORKER_KILL};
+    (void)!send(job->worker->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static const char *file_problem(int code, int *ret_error)
+{
+    static const struct {
+        int error;
+        const char *text;
+    } problems[] = {
+        [READER_MISSING] = {-ENOENT, "there is no such file"},
+        [READER_UNREADABLE] = {-EACCES, "it cannot be opened"},
+        [READER_IRREGULAR] = {-EINVAL, "it is not a regular file"},
+        [READER_FOREIGN] = {-EACCES, "it belongs to another user"},
+        [READER_TOO_OPEN] = {-EACCES, "it is open to other users (chmod go-rwx)"},
+        [READER_FAILED] = {-EIO, "it cannot be read"},
+    };
+    size_t i = code > 0 && code <= READER_FAILED ? (size_t)code : READER_FAILED;
+    *ret_error = problems[i].error;
+    return problems[i].text;
+}
+
+static void start_waiting(struct worker *);
+
+static void finish(struct worker_job *job)
+{
+    struct worker *worker = job->worker;
+    char problem[96] = "";
+    struct worker_result result = {.error = job->error, .problem = problem, .output = buffer_span(&job->output)};
+    if (job->error == -ETIMEDOUT) {
+        (void)snprintf(problem, sizeof(problem), "it took more than %lld s", (long long)(job->timeout_ms / 1000));
+    } else if (job->error == -EMSGSIZE) {
+        (void)snprintf(problem, sizeof(problem), "it gave more than %zu bytes", job->output.maximum);
+    } else if (job->error == 0 && job->status != 0) {
+        if (job->order == WORKER_READ && WIFEXITED(job->status)) {
+            result.problem = file_problem(WEXITSTATUS(job->status), &result.error);
+        } else {
+            result.error = -ECHILD;
+            if (WIFEXITED(job->status) && WEXITSTATUS(job->status) == 127)
+                (void)snprintf(problem, sizeof(problem), "there is no such program");
+            else if (WIFEXITED(job->status))
+                (void)snprintf(problem, sizeof(problem), "it exited with status %d", WEXITSTATUS(job->status));
+            else
+                (void)snprintf(problem, sizeof(problem), "it was ended by signal %d", WTERMSIG(job->status));
+        }
+    }
+    worker_fn *fn = job->fn;
+    job->fn = NULL;
+    if (fn)
+        fn(job->arg, &result);
+    job_free(job);
+    start_waiting(worker);
+}
+
+static void abandon(struct worker_job *job, int error)
+{
+    send_kill(job);
+    job->error = error;
+    finish(job);
+}
+
+static void on_deadline(void *arg)
+{
+    abandon(arg, -ETIMEDOUT);
+}
+
+static void on_output(void *arg, uint32_t events)
+{
+    (void)events;
+    struct worker_job *job = arg;
+    char bytes[16384];
+    ssize_t n = read(job->pipe, bytes, sizeof(bytes));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    int r = n > 0 ? buffer_append(&job->output, bytes, (size_t)n) : 0;
+    explicit_bzero(bytes, n > 0 ? (size_t)n : 0);
+    if (r < 0) {
+        abandon(job, r);
+    } else if (n <= 0) {
+        job->ended = true;
+        watch_stop(&job->watch);
+        if (job->reported)
+            finish(job);
+    }
+}
+
+/* Hands one job to the process; -EAGAIN when its socket is full. */
+static int send_job(struct worker_job *job)
+{
+    struct worker_request request = {.id = job->id, .order = job->order, .rule = job->rule};
+    union {
+        char space[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct iovec parts[] = {{&request, sizeof(request)}, {job->text.data, job->text.length}};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = 2, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &job->give, sizeof(int));
+    if (sendmsg(job->worker->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return -errno;
+    close_cleanup(&job->give);
+    job->give = -1;
+    job->sent = true;
+    job->worker->running++;
+    return 0;
+}
+
+static void start_waiting(struct worker *worker)
+{
+    for (struct worker_job *job = worker->jobs.next; job != &worker->jobs && worker->running < LIMIT_JOBS; job = job->next)
+        if (!job->sent && send_job(job) < 0)
+            return;
+}
+
+static void on_reply(void *arg, uint32_t events)
+{
+    (void)events;
+    struct worker *worker = arg;
+    struct worker_reply reply;
+    ssize_t n = recv(worker->socket, &reply, sizeof(reply), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n != sizeof(reply)) { /* without it no secret can be read: let the supervisor start us anew */
+        watch_stop(&worker->watch);
+        loop_stop(worker->loop, 1);
+        return;
+    }
+    for (struct worker_job *job = worker->jobs.next; job != &worker->jobs; job = job->next) {
+        if (job->id != reply.id)
+            continue;
+        job->reported = true;
+        job->status = reply.status;
+        if (job->ended)
+            finish(job);
+        return;
+    }
+}
+
+static int start(struct worker *worker, struct worker_job *model, size_t maximum, struct worker_job **ret)
+{
+    int pipes[2];
+    struct worker_job *job = calloc(1, sizeof(*job));
+    if (!job || pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0) {
+        free(job);
+        buffer_free(&model->text);
+        return -ENOMEM;
+    }
+    *job = *model;
+    job->worker = worker;
+    job->id = ++worker->last_id;
+    job->output = BUFFER(maximum);
+    job->pipe = pipes[0];
+    job->give = pipes[1];
+    job->next = &worker->jobs;
+    job->previous = worker->jobs.previous;
+    job->previous->next = worker->jobs.previous = job;
+    (void)fcntl(job->give, F_SETFL, 0); /* the job's end may block, ours not */
+    int r = buffer_error(&job->text);
+    if (r == 0)
+        r = watch_start(worker->loop, &job->watch, job->pipe, EPOLLIN, on_output, job);
+    if (r == 0)
+        r = timer_start(worker->loop, &job->deadline, loop_now(worker->loop) + job->timeout_ms, on_deadline, job);
+    if (r < 0) {
+        job_free(job);
+        return r;
+    }
+    start_waiting(worker);
+    *ret = job;
+    return 0;
+}
+
+int worker_read(struct worker *worker, const char *path, enum worker_rule rule, size_t maximum, int64_t timeout_ms,
+                worker_fn *fn, void *arg, struct worker_job **ret)
+{
+    struct worker_job model = {
+        .order = WORKER_READ, .rule = rule, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    buffer_append(&model.text, path, strlen(path) + 1);
+    return start(worker, &model, maximum, ret);
+}
+
+int worker_run(struct worker *worker, char *const argv[], size_t maximum, int64_t timeout_ms, worker_fn *fn, void *arg,
+               struct worker_job **ret)
+{
+    struct worker_job model = {
+        .order = WORKER_RUN, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    for (char *const *word = argv; *word; word++)
+        buffer_append(&model.text, *word, strlen(*word) + 1);
+    return start(worker, &model, maximum, ret);
+}
+
+void worker_cancel(struct worker_job *job)
+{
+    if (!job || !job->fn)
+        return;
+    struct worker *worker = job->worker;
+    if (job->sent)
+        send_kill(job);
+    job_free(job);
+    start_waiting(worker);
+}
+
+int worker_new(struct loop *loop, struct worker **ret)
+{
+    int pair[2];
+    struct worker *worker = calloc(1, sizeof(*worker));
+    if (!worker)
+        return -ENOMEM;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (worker->pid = fork()) < 0) {
+        free(worker);
+        return -errno;
+    }
+    if (worker->pid == 0) {
+        close(pair[0]);
+        worker_process(pair[1]);
+    }
+    close(pair[1]);
+    worker->loop = loop;
+    worker->socket = pair[0];
+    worker->jobs.next = worker->jobs.previous = &worker->jobs;
+    int r = watch_start(loop, &worker->watch, worker->socket, EPOLLIN, on_reply, worker);
+    if (r < 0) {
+        worker_free(worker);
+        return r;
+    }
+    *ret = worker;
+    return 0;
+}
+
+struct worker *worker_free(struct worker *worker)
+{
+    if (!worker)
+        return NULL;
+    while (worker->jobs.next != &worker->jobs)
+        job_free(worker->jobs.next);
+    watch_stop(&worker->watch);
+    close(worker->socket); /* the process ends with its socket */
+    (void)kill(worker->pid, SIGKILL);
+    (void)waitpid(worker->pid, NULL, 0);
+    free(worker);
+    return NULL;
+}

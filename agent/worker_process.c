@@ -1,0 +1,176 @@
+#include "worker_protocol.h"
+
+#include "cleanup.h"
+#include "limits.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* One thread, no secrets: it forks, waits and reports. The jobs themselves do what may block. */
+struct job {
+    uint64_t id;
+    pid_t pid;
+};
+static struct job jobs[LIMIT_JOBS];
+
+static struct job *job_of(pid_t pid)
+{
+    for (size_t i = 0; i < ELEMENTS(jobs); i++)
+        if (jobs[i].pid == pid)
+            return &jobs[i];
+    return NULL;
+}
+
+static enum reader_exit check_file(int fd, enum worker_rule rule)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return READER_FAILED;
+    if (!S_ISREG(st.st_mode))
+        return READER_IRREGULAR;
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return READER_FOREIGN;
+    return st.st_mode & (rule == WORKER_SECRET_FILE ? 077 : 022) ? READER_TOO_OPEN : READER_OK;
+}
+
+static enum reader_exit read_file(const char *path, enum worker_rule rule, int to)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? READER_MISSING : READER_UNREADABLE;
+    enum reader_exit verdict = check_file(fd, rule);
+    if (verdict != READER_OK)
+        return verdict;
+    char bytes[8192];
+    ssize_t n;
+    while ((n = read(fd, bytes, sizeof(bytes))) > 0)
+        for (ssize_t done = 0, w; done < n; done += w)
+            if ((w = write(to, bytes + done, (size_t)(n - done))) < 0)
+                return READER_FAILED;
+    explicit_bzero(bytes, sizeof(bytes));
+    return n < 0 ? READER_FAILED : READER_OK;
+}
+
+static void run_program(char *text, size_t length, int to)
+{
+    char *words[WORKER_TEXT / 2 + 1];
+    size_t count = 0;
+    for (size_t at = 0; at < length; at += strlen(text + at) + 1)
+        words[count++] = text + at;
+    words[count] = NULL;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (count == 0 || null < 0 || dup2(null, 0) < 0 || dup2(to, 1) < 0 || dup2(null, 2) < 0)
+        _exit(126);
+    close_range(3, ~0U, 0);
+    execvp(words[0], words);
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
+static void job_process(const struct worker_request *request, char *text, size_t length, int to)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (request->order == WORKER_READ)
+        _exit((int)read_file(text, (enum worker_rule)request->rule, to));
+    run_program(text, length, to);
+}
+
+static void report(int socket, uint64_t id, int status)
+{
+    struct worker_reply reply = {.id = id, .status = status};
+    (void)!send(socket, &reply, sizeof(reply), MSG_NOSIGNAL);
+}
+
+static void start_job(int socket, const struct worker_request *request, char *text, size_t length, int to)
+{
+    struct job *job = job_of(0);
+    pid_t pid = job ? fork() : -1;
+    if (pid == 0)
+        job_process(request, text, length, to);
+    if (pid < 0)
+        report(socket, request->id, 126 << 8);
+    else
+        *job = (struct job){.id = request->id, .pid = pid};
+}
+
+static void kill_job(uint64_t id)
+{
+    for (size_t i = 0; i < ELEMENTS(jobs); i++)
+        if (jobs[i].pid && jobs[i].id == id && kill(-jobs[i].pid, SIGKILL) < 0)
+            (void)kill(jobs[i].pid, SIGKILL); /* it has not made its group yet */
+}
+
+/* One request, or the end: when the agent is gone, so are we and (by PDEATHSIG) the jobs. */
+static void take_request(int socket)
+{
+    struct worker_request request;
+    char text[WORKER_TEXT + 1];
+    union {
+        char space[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec parts[] = {{&request, sizeof(request)}, {text, WORKER_TEXT}};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = 2, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+    ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (n < (ssize_t)sizeof(request))
+        _exit(0);
+    size_t length = (size_t)n - sizeof(request);
+    text[length] = '\0';
+    _cleanup_close_ int to = -1;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_type == SCM_RIGHTS)
+        memcpy(&to, CMSG_DATA(header), sizeof(to));
+    if (request.order == WORKER_KILL)
+        kill_job(request.id);
+    else
+        start_job(socket, &request, text, length, to);
+}
+
+static void reap(int socket)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        struct job *job = job_of(pid);
+        if (!job)
+            continue;
+        report(socket, job->id, status);
+        *job = (struct job){0};
+    }
+}
+
+void worker_process(int socket)
+{
+    sigset_t children, all;
+    sigemptyset(&children);
+    sigaddset(&children, SIGCHLD);
+    sigfillset(&all);
+    socket = dup2(socket, 3);
+    close_range(4, ~0U, 0); /* the agent's listeners and loop are not ours */
+    (void)fcntl(socket, F_SETFD, FD_CLOEXEC);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)prctl(PR_SET_NAME, "mltoken-worker");
+    (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    int signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct pollfd polls[] = {{.fd = socket, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    if (signals < 0)
+        _exit(1);
+    for (;;) {
+        struct signalfd_siginfo info;
+        if (poll(polls, 2, -1) < 0 && errno != EINTR)
+            _exit(1);
+        if (polls[1].revents && read(signals, &info, sizeof(info)) > 0)
+            reap(socket);
+        if (polls[0].revents)
+            take_request(socket);
+    }
+}

@@ -1,0 +1,34 @@
+/* What agent and worker process say to each other over their socketpair: one fixed record a message. */
+#pragma once
+
+#include "worker.h"
+#include <stdint.h>
+
+enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL };
+
+/* Agent to worker. For READ and RUN the write end of a pipe comes along (SCM_RIGHTS); the text follows the record:
+ * a path, or the words of a command, each ended by a NUL. */
+struct worker_request {
+    uint64_t id;
+    uint32_t order;
+    uint32_t rule;
+};
+enum { WORKER_TEXT = 8192 };
+
+/* Worker to agent, once a job's process has ended: its wait status. A reader's exit code is one of these. */
+struct worker_reply {
+    uint64_t id;
+    int32_t status;
+};
+enum reader_exit {
+    READER_OK,
+    READER_MISSING,
+    READER_UNREADABLE,
+    READER_IRREGULAR,
+    READER_FOREIGN,
+    READER_TOO_OPEN,
+    READER_FAILED,
+};
+
+/* The process: never returns. */
+void worker_process(int socket) __attribute__((noreturn));
