@@ -37,15 +37,17 @@ for _client in CLIENTS:
 
 
 def install(folder):
-    """npm install into the build folder, once for each content of package.json."""
+    """The locked packages, installed into the build folder, once for each content of the lock. The lock names no
+    registry: that is npm's own setting."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = (HERE / "node" / "package.json").read_bytes()
+    wanted = (HERE / "node" / "package-lock.json").read_bytes()
     stamp = folder / "installed.json"
     if not stamp.exists() or stamp.read_bytes() != wanted:
-        shutil.copyfile(HERE / "node" / "package.json", folder / "package.json")
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"],
-                       cwd=folder, check=True, timeout=INSTALL_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(HERE / "node" / name, folder / name)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, check=True,
+                       timeout=INSTALL_TIMEOUT_S, stdin=subprocess.DEVNULL)
         stamp.write_bytes(wanted)
     # beside node_modules, so that node finds the package
     shutil.copyfile(HERE / "node" / "server.js", folder / "server.js")
