@@ -40,6 +40,7 @@
 #define LIMIT_RESPONSE           (512 * 1024) /* a whole response body */
 #define LIMIT_RESPONSE_HEADERS   (64 * 1024)
 #define LIMIT_RESPONSE_DEPTH     16
+#define LIMIT_FORM               (512 * 1024) /* a request body: a refresh token, each byte escaped, and more */
 #define LIMIT_TOKEN              (128 * 1024) /* an access token */
 #define LIMIT_LIFETIME_S         (366L * 24 * 3600)
 #define LIMIT_HTTP_MS            30000 /* default for one request */
@@ -48,6 +49,9 @@
 #define LIMIT_RETRY_AFTER_S      3600
 #define LIMIT_POLL_INTERVAL_S    60   /* the longest interval between polls that is believed */
 #define LIMIT_DEVICE_CODE_S      1800 /* the longest life of a device code that is believed */
+#define LIMIT_DEVICE_CODE        8192
+#define DEFAULT_POLL_INTERVAL_S  5   /* RFC 8628 section 3.2 */
+#define DEFAULT_DEVICE_CODE_S    900 /* the life of a device code whose authority does not say it */
 #define LIMIT_JWKS_KEYS          64
 #define LIMIT_JWS                (64 * 1024)
 #define LIMIT_JWS_HEADER         8192 /* a token's decoded header */
@@ -72,3 +76,5 @@
 #define LIMIT_LOGINS             32 /* sign-ins at once */
 #define LIMIT_WAITERS            16384
 #define DEFAULT_MIN_VALID_S      300
+#define DEFAULT_LIFETIME_S       300  /* of a token whose authority does not say it: asking again costs little */
+#define DEFAULT_LIFETIME_ALONE_S 3600 /* the same where asking again takes a person */

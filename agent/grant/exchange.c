@@ -1,0 +1,329 @@
+#include "grant/exchange.h"
+
+#include "authority/metadata.h"
+#include "cleanup.h"
+#include "grant/form.h"
+#include <errno.h>
+#include <stdio.h>
+
+static const char *const endpoint_keys[ENDPOINT_COUNT] = {
+    [ENDPOINT_TOKEN] = "token_endpoint",
+    [ENDPOINT_DEVICE] = "device_authorization_endpoint",
+    [ENDPOINT_REVOCATION] = "revocation_endpoint",
+};
+
+bool profile_is_entra(const struct profile *profile)
+{
+    return profile->dialect == DIALECT_ENTRA || profile->dialect == DIALECT_ENTRA_V1;
+}
+
+const struct request *input_request(const struct input *input)
+{
+    static const struct request nothing = {.min_valid_s = -1};
+    return input->asked ? input->asked : &nothing;
+}
+
+int step_fail(struct step *ret, const struct failure *why)
+{
+    *ret = (struct step){.kind = STEP_FAIL, .fail = *why};
+    return 0;
+}
+
+int step_fail_answer(struct step *ret, const struct answer *answer, enum failure_kind kind, const char *words)
+{
+    if (answer->why.kind != FAILURE_NONE)
+        return step_fail(ret, &answer->why);
+    struct failure why;
+    failure_set(&why, kind, kind == FAILURE_AUTHORITY_UNREACHABLE ? CLASS_UNREACHABLE : CLASS_DEFINITE, "%s: %s", words,
+                strerror(-answer->error));
+    return step_fail(ret, &why);
+}
+
+/* ---- endpoints -----------------------------------------------------------------------------------------------------
+ */
+
+static int put_address(struct exchange *exchange, enum endpoint endpoint, const char *address)
+{
+    if (exchange->addresses[endpoint] || !address)
+        return 0;
+    exchange->addresses[endpoint] = strdup(address);
+    return exchange->addresses[endpoint] ? 0 : -ENOMEM;
+}
+
+/* AUTHORITY/path, where the authority may end in slashes or in Entra's /v2.0. */
+static int put_derived(struct exchange *exchange, enum endpoint endpoint, const char *path)
+{
+    static const char suffix[] = "/v2.0";
+    const char *authority = exchange->profile->authority;
+    if (exchange->addresses[endpoint] || !authority)
+        return 0;
+    size_t length = strlen(authority), tail = sizeof(suffix) - 1;
+    while (length > 0 && authority[length - 1] == '/')
+        length--;
+    if (length > tail && memcmp(authority + length - tail, suffix, tail) == 0)
+        length -= tail;
+    if (asprintf(&exchange->addresses[endpoint], "%.*s%s", (int)length, authority, path) < 0) {
+        exchange->addresses[endpoint] = NULL;
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int exchange_open(struct exchange *exchange, const struct profile *profile)
+{
+    *exchange = (struct exchange){.profile = profile,
+                                  .auth = profile->client_auth,
+                                  .waiting = STEP_DONE,
+                                  .body = BUFFER(LIMIT_FORM),
+                                  .authorization = BUFFER(LIMIT_FORM)};
+    if (put_address(exchange, ENDPOINT_TOKEN, profile->token_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_DEVICE, profile->device_authorization_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_REVOCATION, profile->revocation_endpoint) < 0)
+        return -ENOMEM;
+    exchange->resolved = !profile->authority;
+    if (profile->dialect != DIALECT_ENTRA_V1)
+        return 0;
+    exchange->resolved = true;
+    if (put_derived(exchange, ENDPOINT_TOKEN, "/oauth2/token") < 0)
+        return -ENOMEM;
+    return put_derived(exchange, ENDPOINT_DEVICE, "/oauth2/devicecode?api-version=1.0");
+}
+
+void exchange_close(struct exchange *exchange)
+{
+    for (size_t i = 0; i < ENDPOINT_COUNT; i++) {
+        free(exchange->addresses[i]);
+        exchange->addresses[i] = NULL;
+    }
+    exchange->client_secret = secret_unref(exchange->client_secret);
+    buffer_free(&exchange->body);
+    buffer_free(&exchange->authorization);
+}
+
+static int resolve(struct exchange *exchange, const struct metadata *metadata)
+{
+    exchange->resolved = true;
+    if (put_address(exchange, ENDPOINT_TOKEN, metadata->token_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_DEVICE, metadata->device_authorization_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_REVOCATION, metadata->revocation_endpoint) < 0)
+        return -ENOMEM;
+    if (exchange->auth == CLIENT_AUTH_DEFAULT && metadata->post && !metadata->basic &&
+        exchange->profile->client_secret.kind != SOURCE_NONE)
+        exchange->auth = CLIENT_AUTH_POST;
+    if (exchange->profile->dialect != DIALECT_ENTRA)
+        return 0;
+    return put_derived(exchange, ENDPOINT_DEVICE, "/oauth2/v2.0/devicecode");
+}
+
+static int fail_absent(struct exchange *exchange, struct step *ret)
+{
+    const struct profile *profile = exchange->profile;
+    const char *key = endpoint_keys[exchange->endpoint];
+    struct failure why;
+    exchange->absent = true;
+    if (profile->authority)
+        failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,
+                    "the metadata of %s name no %s: set it, or choose another grant", profile->authority, key);
+    else
+        failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE, "there is neither %s nor authority", key);
+    return step_fail(ret, &why);
+}
+
+/* ---- the request ---------------------------------------------------------------------------------------------------
+ */
+
+void exchange_begin(struct exchange *exchange, enum endpoint endpoint)
+{
+    exchange->endpoint = endpoint;
+    exchange->absent = false;
+    buffer_clear(&exchange->body);
+    buffer_clear(&exchange->authorization);
+}
+
+static int add_scopes(struct exchange *exchange, char *const *scopes)
+{
+    if (!scopes || !scopes[0])
+        return 0;
+    _cleanup_free_ char *joined = scopes_join(scopes);
+    if (!joined)
+        return -ENOMEM;
+    return form_text(&exchange->body, "scope", joined);
+}
+
+/* Entra v1 knows resources only: a scope RESOURCE/.default, its own way to write one for v2, is understood. */
+static int add_resource_v1(struct exchange *exchange, const char *resource, char *const *scopes)
+{
+    static const char suffix[] = "/.default";
+    if (resource || !scopes)
+        return form_text(&exchange->body, "resource", resource);
+    for (; *scopes; scopes++) {
+        size_t length = strlen(*scopes), tail = sizeof(suffix) - 1;
+        if (length > tail && strcmp(*scopes + length - tail, suffix) == 0)
+            return form_pair(&exchange->body, "resource", (struct span){*scopes, length - tail});
+    }
+    return 0;
+}
+
+int exchange_target(struct exchange *exchange, const struct request *asked, bool scopes)
+{
+    const struct profile *profile = exchange->profile;
+    char *const *wanted = request_scopes(asked, profile);
+    const char *resource = request_resource(asked, profile);
+    bool any = wanted && wanted[0];
+    int r;
+    if (profile->dialect == DIALECT_ENTRA_V1) {
+        r = add_resource_v1(exchange, resource, wanted);
+    } else if (profile->dialect == DIALECT_ENTRA && resource && !any) {
+        /* v2 has no resource: RESOURCE/.default is how it is asked for */
+        _cleanup_free_ char *scope = NULL;
+        if (asprintf(&scope, "%s/.default", resource) < 0) {
+            scope = NULL;
+            return -ENOMEM;
+        }
+        r = form_text(&exchange->body, "scope", scope);
+    } else {
+        r = scopes ? add_scopes(exchange, wanted) : 0;
+        if (r == 0)
+            r = form_text(&exchange->body, "resource", resource);
+    }
+    if (r == 0)
+        r = form_text(&exchange->body, "audience", request_audience(asked, profile));
+    return r < 0 ? r : form_text(&exchange->body, "claims", asked->claims);
+}
+
+static enum client_auth choose_auth(const struct exchange *exchange)
+{
+    if (exchange->auth != CLIENT_AUTH_DEFAULT)
+        return exchange->auth;
+    if (exchange->profile->client_secret.kind == SOURCE_NONE)
+        return CLIENT_AUTH_NONE;
+    return profile_is_entra(exchange->profile) ? CLIENT_AUTH_POST : CLIENT_AUTH_BASIC;
+}
+
+static int authenticate(struct exchange *exchange, enum client_auth auth)
+{
+    const char *id = exchange->profile->client_id;
+    struct span secret = exchange->client_secret ? secret_span(exchange->client_secret) : (struct span){0};
+    buffer_clear(&exchange->authorization);
+    if (auth == CLIENT_AUTH_BASIC)
+        return form_basic(&exchange->authorization, id ? id : "", secret);
+    int r = form_text(&exchange->body, "client_id", id);
+    return r < 0 || auth != CLIENT_AUTH_POST ? r : form_pair(&exchange->body, "client_secret", secret);
+}
+
+static int ask(struct exchange *exchange, enum step_kind kind, struct step *ret)
+{
+    exchange->waiting = kind;
+    *ret = (struct step){.kind = kind};
+    if (kind == STEP_SECRET)
+        ret->secret = "client_secret";
+    return 0;
+}
+
+static int send_request(struct exchange *exchange, enum client_auth auth, struct step *ret)
+{
+    int r = authenticate(exchange, auth);
+    if (r == 0)
+        r = buffer_error(&exchange->body);
+    if (r < 0)
+        return r;
+    r = ask(exchange, STEP_HTTP, ret);
+    ret->http.method = "POST";
+    ret->http.url = exchange->addresses[exchange->endpoint];
+    ret->http.body = buffer_span(&exchange->body);
+    ret->http.headers[ret->http.header_count++] = (struct header){"Accept", span_of("application/json")};
+    if (auth == CLIENT_AUTH_BASIC)
+        ret->http.headers[ret->http.header_count++] =
+            (struct header){"Authorization", buffer_span(&exchange->authorization)};
+    return r;
+}
+
+int exchange_step(struct exchange *exchange, struct step *ret)
+{
+    if (!exchange->addresses[exchange->endpoint])
+        return exchange->resolved ? fail_absent(exchange, ret) : ask(exchange, STEP_METADATA, ret);
+    enum client_auth auth = choose_auth(exchange);
+    if (auth != CLIENT_AUTH_NONE && !exchange->client_secret)
+        return ask(exchange, STEP_SECRET, ret);
+    return send_request(exchange, auth, ret);
+}
+
+static int take_secret(struct exchange *exchange, const struct answer *answer, struct step *ret)
+{
+    struct failure why;
+    int r = answer->body.length > 0 ? secret_new(answer->body.data, answer->body.length, &exchange->client_secret)
+                                    : -ENODATA;
+    if (r == 0)
+        return exchange_step(exchange, ret);
+    if (r != -ENODATA && r != -EMSGSIZE)
+        return r;
+    failure_set(&why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "client_secret is %s",
+                r == -ENODATA ? "empty" : "too long");
+    (void)snprintf(why.name, sizeof(why.name), "client_secret");
+    return step_fail(ret, &why);
+}
+
+int exchange_next(struct exchange *exchange, const struct answer *answer, struct step *ret, bool *ret_answered)
+{
+    enum step_kind waiting = exchange->waiting;
+    exchange->waiting = STEP_DONE;
+    *ret_answered = waiting == STEP_HTTP;
+    if (waiting == STEP_HTTP) {
+        buffer_clear(&exchange->body);
+        buffer_clear(&exchange->authorization);
+        return 0;
+    }
+    if (waiting == STEP_METADATA) {
+        if (answer->error)
+            return step_fail_answer(ret, answer, FAILURE_AUTHORITY_UNREACHABLE, "the authority's metadata");
+        int r = answer->metadata ? resolve(exchange, answer->metadata) : -EINVAL;
+        return r < 0 ? r : exchange_step(exchange, ret);
+    }
+    if (waiting != STEP_SECRET)
+        return -EINVAL;
+    if (!answer->error)
+        return take_secret(exchange, answer, ret);
+    int r = step_fail_answer(ret, answer, FAILURE_SECRET_MISSING, "client_secret");
+    if (!ret->fail.name[0] && ret->fail.kind == FAILURE_SECRET_MISSING)
+        (void)snprintf(ret->fail.name, sizeof(ret->fail.name), "client_secret");
+    return r;
+}
+
+/* ---- what was granted ----------------------------------------------------------------------------------------------
+ */
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *p = list; *p;) {
+        size_t n = strcspn(p, " ");
+        if (n == length && memcmp(p, word, n) == 0)
+            return true;
+        p += n + (p[n] == ' ');
+    }
+    /* some write commas; a scope may hold one (RFC 6749 section 3.3), hence only after the proper reading */
+    for (const char *p = list; *p;) {
+        size_t n = strcspn(p, ", ");
+        if (n == length && memcmp(p, word, n) == 0)
+            return true;
+        p += n + (p[n] != '\0');
+    }
+    return false;
+}
+
+bool scopes_granted(const struct profile *profile, char *const *asked, const char *granted, struct failure *why)
+{
+    static const char openid[] = "openid offline_access profile email address phone";
+    if (!asked || !granted || profile_is_entra(profile))
+        return true;
+    for (; *asked; asked++) {
+        if (has_word(openid, *asked) || has_word(granted, *asked))
+            continue;
+        failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE,
+                    "the authority granted a token without the scope %s: it gave \"%s\"", *asked, granted);
+        (void)snprintf(why->error, sizeof(why->error), "invalid_scope");
+        (void)snprintf(why->description, sizeof(why->description), "%s", why->reason);
+        return false;
+    }
+    return true;
+}

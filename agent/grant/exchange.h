@@ -1,0 +1,54 @@
+/* One exchange after another with an authority's endpoints by an authenticated client: the sub-machine that every grant
+ * is made of. It asks for METADATA when an endpoint is not configured, for the client's SECRET when there is one, then
+ * for HTTP; the caller reads that answer. Like a grant it has no I/O.
+ *
+ * Where an endpoint comes from: the profile's own key; for Entra v1, whose metadata describe another issuer and name no
+ * device endpoint, the authority's address with the fixed paths of WIRE section 2; else the metadata; for Entra v2 the
+ * fixed path again where the metadata are silent.
+ * How the client proves itself: as configured; else not at all without a client_secret (the body names client_id), in the
+ * body for Entra and where the metadata offer nothing but that, else by client_secret_basic.
+ * Owner: the grant's state. The client secret stays in the arena until exchange_close(); bodies are wiped once answered. */
+#pragma once
+
+#include "authority/answer.h"
+#include "buffer.h"
+#include "grant/grant.h"
+
+enum endpoint { ENDPOINT_TOKEN, ENDPOINT_DEVICE, ENDPOINT_REVOCATION, ENDPOINT_COUNT };
+
+struct exchange {
+    const struct profile *profile;
+    char *addresses[ENDPOINT_COUNT]; /* NULL: not known */
+    bool resolved;                   /* the metadata have been asked, or there are none */
+    enum client_auth auth;
+    struct secret *client_secret;
+    enum endpoint endpoint;
+    enum step_kind waiting; /* the step whose answer comes next */
+    struct buffer body, authorization;
+    bool absent; /* the step before was FAIL because the authority has no such endpoint */
+};
+
+int exchange_open(struct exchange *, const struct profile *); /* 0 or -ENOMEM */
+void exchange_close(struct exchange *);                       /* wipes; may be called twice */
+
+/* Begins a request; the caller then adds its parameters to exchange->body (form_text) and calls exchange_step(). */
+void exchange_begin(struct exchange *, enum endpoint);
+/* Adds what the token is for: scope, resource, audience, claims, or what the dialect has in their place. Without `scopes`
+ * only the latter three. */
+int exchange_target(struct exchange *, const struct request *, bool scopes);
+/* The next step of the request begun: METADATA, SECRET, HTTP or FAIL. */
+int exchange_step(struct exchange *, struct step *ret);
+/* The answer to that step. *ret_answered true: it was HTTP's, and the caller reads it; else *ret is the next step. */
+int exchange_next(struct exchange *, const struct answer *, struct step *ret, bool *ret_answered);
+
+/* FAIL with what the runner said of a step that failed, or with our words where it said nothing. */
+int step_fail_answer(struct step *ret, const struct answer *, enum failure_kind, const char *words);
+int step_fail(struct step *ret, const struct failure *);
+
+bool profile_is_entra(const struct profile *);
+/* What the request asks for; never NULL. */
+const struct request *input_request(const struct input *);
+/* Whether everything that was asked for was granted: an authority may grant less and only say so in `scope` (RFC 6749
+ * section 3.3), and a token without the scope of an API must not be handed out for one that has it. The scopes of OpenID
+ * Connect itself do not count, nor does anything of Entra's, which refuses by itself and answers in other spellings. */
+bool scopes_granted(const struct profile *, char *const *asked, const char *granted, struct failure *why);

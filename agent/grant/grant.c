@@ -1,0 +1,53 @@
+#include "grant/grant.h"
+
+#include "cleanup.h"
+#include <strings.h>
+
+static const struct grant *const table[] = {
+    &grant_client_credentials,
+};
+
+const struct grant *grant_find(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTS(table); i++)
+        if (strcmp(table[i]->name, name) == 0)
+            return table[i];
+    return NULL;
+}
+
+const char *const *grant_names(size_t *ret_count)
+{
+    static const char *names[ELEMENTS(table)];
+    for (size_t i = 0; i < ELEMENTS(table); i++)
+        names[i] = table[i]->name;
+    *ret_count = ELEMENTS(table);
+    return names;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+bool answer_header(const struct answer *answer, const char *name, struct span *ret)
+{
+    size_t length = strlen(name);
+    struct span rest = answer->headers;
+    while (rest.length > 0) {
+        const char *end = memchr(rest.data, '\n', rest.length);
+        size_t line = end ? (size_t)(end - rest.data) : rest.length;
+        if (line > length && rest.data[length] == ':' && strncasecmp(rest.data, name, length) == 0) {
+            struct span value = {rest.data + length + 1, line - length - 1};
+            for (; value.length > 0 && is_blank(value.data[0]); value.length--)
+                value.data++;
+            while (value.length > 0 && is_blank(value.data[value.length - 1]))
+                value.length--;
+            *ret = value;
+            return true;
+        }
+        size_t taken = end ? line + 1 : line;
+        rest.data += taken;
+        rest.length -= taken;
+    }
+    return false;
+}
