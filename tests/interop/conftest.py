@@ -4,13 +4,15 @@ INTEROP_BUILD is where node packages are installed (default build/interop), MLTO
 
 import os
 import pathlib
+import sys
 
 import pytest
 
-import interop_glewlwyd
-import interop_oidc_provider
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "system"))  # the harness
+
+import interop_glewlwyd  # noqa: E402
+import interop_oidc_provider  # noqa: E402
 
 
 @pytest.fixture(scope="session")

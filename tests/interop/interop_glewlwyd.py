@@ -99,6 +99,7 @@ class Glewlwyd:
     def __init__(self, base, log, database):
         self.base, self.log, self.database = base, log, database
         self.issuer = f"{base}/{PLUGIN}"
+        self.door = f"{self.issuer}/userinfo"
 
     def _query(self, statement, client_id):
         with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as database, database:

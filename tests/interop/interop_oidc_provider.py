@@ -66,6 +66,7 @@ class OidcProvider:
 
     def __init__(self, issuer, log):
         self.issuer, self.log = issuer, log
+        self.door = issuer + "/interop/api"
 
     def refresh_tokens(self, client_id):
         """What the server itself says: [(value, live)] of each refresh token it gave this client, oldest first."""

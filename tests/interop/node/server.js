@@ -2,10 +2,12 @@
 //
 // argv[2]: a JSON file { clients: [...], accessTtl, refreshTtl, deviceTtl } written by the tests, so that ids and secrets
 // are said in one place. Prints one line, {"issuer": ...}, when it serves; ends when its standard input ends.
-// GET /interop/refresh_tokens is for the tests alone: what the server itself knows of the refresh tokens it gave.
+// Two addresses are for the tests alone: /interop/refresh_tokens, what the server itself knows of the refresh tokens it
+// gave; /interop/api, a service of RESOURCE that lets in who has a token for it.
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createLocalJWKSet, jwtVerify } from 'jose';
 import { Provider } from 'oidc-provider';
 
 // Debian 12 has Node 18, which lacks these two; oidc-provider asks for a newer Node but uses no more of it here.
@@ -18,6 +20,10 @@ const RESOURCE = 'urn:mltoken:api';
 function jwk(kid, alg, type, options) {
   const { privateKey } = generateKeyPairSync(type, options);
   return { ...privateKey.export({ format: 'jwk' }), kid, alg, use: 'sig' };
+}
+
+function publicPart({ d, p, q, dp, dq, qi, ...rest }) {
+  return rest;
 }
 
 const configuration = {
@@ -76,6 +82,17 @@ async function ledger(provider) {
   }));
 }
 
+async function api(issuer, request) {
+  const { keys } = configuration.jwks;
+  const [, token] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
+  const { payload } = await jwtVerify(token ?? '', createLocalJWKSet({ keys: keys.map(publicPart) }), {
+    issuer,
+    audience: RESOURCE,
+    typ: 'at+jwt',
+  });
+  return { sub: payload.sub, scope: payload.scope };
+}
+
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
@@ -88,11 +105,14 @@ server.listen(0, '127.0.0.1', () => {
   });
   const serve = provider.callback();
   server.on('request', (request, response) => {
-    if (request.url !== '/interop/refresh_tokens') {
+    const say = (value) => response.end(JSON.stringify(value));
+    if (request.url === '/interop/refresh_tokens') {
+      ledger(provider).then(say);
+    } else if (request.url === '/interop/api') {
+      api(issuer, request).then(say, (error) => response.writeHead(401).end(String(error)));
+    } else {
       serve(request, response);
-      return;
     }
-    ledger(provider).then((list) => response.end(JSON.stringify(list)));
   });
   process.stdout.write(`${JSON.stringify({ issuer })}\n`);
 });
