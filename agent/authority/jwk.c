@@ -112,6 +112,7 @@ static int parse_ec(json_object *object, struct jwk *key)
     _cleanup_(EVP_PKEY_CTX_free_cleanup) EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, public, NULL);
     if (!context)
         return -ENOMEM;
+    /* libcrypto also looks while it decodes; our safety does not hang on that */
     if (EVP_PKEY_public_check(context) != 1)
         return -EINVAL;
     key->algorithms = 1u << JWK_ES256;

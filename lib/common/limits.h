@@ -58,7 +58,7 @@
 #define LIMIT_KEY_ID             512
 #define LEAST_RSA_BITS           2048
 #define LIMIT_RSA_BITS           8192
-#define LIMIT_RSA_EXPONENT       8   /* bytes: a longer one only makes verification slow */
+#define LIMIT_RSA_EXPONENT       4   /* bytes: a longer one only makes verification slow */
 #define LIMIT_SUBJECT            255 /* OpenID Connect Core section 2 */
 #define LIMIT_AUDIENCES          64  /* in one token */
 #define LIMIT_LEEWAY_S           600

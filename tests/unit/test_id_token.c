@@ -375,6 +375,8 @@ static void test_tenant(void **state)
          ID_TOKEN_TENANT},
         {ENTRA_OF("11111111-2222-3333-4444-abcdefabcde") ",\"tid\":\"11111111-2222-3333-4444-abcdefabcde\"",
          ID_TOKEN_TENANT},
+        {ENTRA_OF("111111112222233334444aabcdefabcdef11") ",\"tid\":\"111111112222233334444aabcdefabcdef11\"",
+         ID_TOKEN_TENANT},
         {"\"iss\":\"https://evil.example/" TENANT "/v2.0\",\"tid\":\"" TENANT "\"", ID_TOKEN_ISSUER},
     };
     try_all(cases, ELEMENTS(cases), &how);

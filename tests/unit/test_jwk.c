@@ -128,8 +128,8 @@ static void test_rsa_malformed(void **state)
     assert_int_equal(usable(rsa_of(2048, 1, "AA")), 0);
     assert_int_equal(usable(rsa_of(2048, 1, "")), 0);
     assert_int_equal(usable(rsa_of(2048, 1, "AQ==")), 0);
-    assert_int_equal(usable(rsa_of(2048, 1, "AQAAAAAAAAE")), 1);  /* 8 bytes */
-    assert_int_equal(usable(rsa_of(2048, 1, "AQAAAAAAAAAB")), 0); /* 9 bytes */
+    assert_int_equal(usable(rsa_of(2048, 1, "AQAAAQ")), 1);  /* 4 bytes */
+    assert_int_equal(usable(rsa_of(2048, 1, "AQAAAAE")), 0); /* 5 bytes */
     assert_int_equal(usable(text("{\"kty\":\"RSA\",\"e\":\"AQAB\"}")), 0);
     assert_int_equal(usable(text("{\"kty\":\"RSA\",\"n\":5,\"e\":\"AQAB\"}")), 0);
     assert_int_equal(usable(text("{\"kty\":\"rsa\",\"n\":\"AQAB\",\"e\":\"AQAB\"}")), 0);
@@ -158,6 +158,29 @@ static void test_ec(void **state)
     assert_int_equal(usable(jwk_of(ec_384, "")), 0);
     /* a coordinate beyond the field's prime, and the same one reduced: p + 5 and 5 */
     assert_int_equal(usable(ec_of("P-256", "_____wAAAAEAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAQ", y)), 0);
+}
+
+/* RFC 7518 section 6.2.1.2 wants all 32 bytes of a coordinate: one that ends in a zero byte must not do without it. */
+static void test_ec_short_coordinates(void **state)
+{
+    (void)state;
+    bool seen[2] = {false, false};
+    while (!seen[0] || !seen[1]) {
+        uint8_t point[65];
+        size_t length;
+        EVP_PKEY *key = make_ec("P-256");
+        assert_true(EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &length));
+        EVP_PKEY_free(key);
+        for (size_t i = 0; i < 2; i++) {
+            if (point[32 + 32 * i] != 0)
+                continue;
+            seen[i] = true;
+            _cleanup_free_ char *x = encode(point + 1, 32), *y = encode(point + 33, 32),
+                                *cut = encode(point + 1 + 32 * i, 31);
+            assert_int_equal(usable(ec_of("P-256", x, y)), 1);
+            assert_int_equal(usable(ec_of("P-256", i == 0 ? cut : x, i == 1 ? cut : y)), 0);
+        }
+    }
 }
 
 static void test_other_types(void **state)
@@ -274,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_rsa_sizes),
         cmocka_unit_test(test_rsa_malformed),
         cmocka_unit_test(test_ec),
+        cmocka_unit_test(test_ec_short_coordinates),
         cmocka_unit_test(test_other_types),
         cmocka_unit_test(test_odd_keys_beside_good_ones),
         cmocka_unit_test(test_candidates),
