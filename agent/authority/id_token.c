@@ -272,7 +272,7 @@ static bool given(const char *text, size_t maximum)
 static enum id_token_error verify(struct span text, const struct jwks *set, const struct id_token_rules *rules,
                                   bool bearer, struct id_token *ret, struct id_token_failure *ret_why)
 {
-    struct id_token_failure unwanted, *why = ret_why ? ret_why : &unwanted;
+    struct id_token_failure unwanted = {0}, *why = ret_why ? ret_why : &unwanted;
     *why = (struct id_token_failure){0};
     if (!given(rules->issuer, LIMIT_URL) || !given(rules->audience, LIMIT_URL))
         return why->error = ID_TOKEN_RULES;
