@@ -24,17 +24,27 @@
 #define LIMIT_CLAIMS             8192 /* a claims parameter */
 #define LIMIT_TEXT               512  /* a text of an authority that is shown */
 #define LIMIT_CODE               64   /* error codes, correlation ids and the like */
-#define LIMIT_ERROR_NAME         128  /* a Varlink error's full name */
-
-/* the client */
-#define LIMIT_CALL_MS            30000            /* default deadline of a call */
-#define LIMIT_LOGIN_MS           (30L * 60 * 1000) /* ... of a sign-in */
-#define LIMIT_CONNECT_PAUSE_MS   20               /* between tries while the agent's queue is full */
 
 /* configuration (INTERFACE section 3) */
 #define LIMIT_CONFIG_LINE        4096
 #define LIMIT_CONFIG_FILE        (16 * 1024 * 1024)
 #define LIMIT_CONFIG_ERRORS      100 /* errors kept for one file */
+#define LIMIT_CONFIG_KEYS        64  /* keys in one profile that the common table does not know */
+#define LIMIT_HOSTS              32  /* names in endpoint_hosts or verification_hosts */
+#define LIMIT_HOST               253 /* one of them */
+#define LIMIT_COMMAND_WORDS      64  /* words of a command: source */
+#define LIMIT_ENV_NAME           128 /* name of an env: source */
+#define LIMIT_ENV_VALUE          4096 /* a variable of the caller that the agent keeps */
+#define LIMIT_ENV_NAMES          256 /* env: names of one configuration */
+#define LIMIT_CLIENT_ID          512
+#define LIMIT_TIMEOUT_S          300
+#define LIMIT_HEADER             1024 /* the template of a header line */
+#define LIMIT_PROBLEM            2048 /* one message about the configuration */
+#define LIMIT_PROFILE_HINT       1024 /* storage that an ordinary profile needs */
+
+/* logging */
+#define LIMIT_LOG_VALUE          1024        /* one value */
+#define LIMIT_LOG_LINE           (16 * 1024) /* one event; a longer one is dropped */
 
 /* secrets */
 #define LIMIT_SECRET             (64 * 1024) /* one secret: a refresh token, a password */

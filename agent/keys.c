@@ -1,0 +1,437 @@
+#include "keys.h"
+
+#include "authority/url.h"
+#include "cleanup.h"
+#include "grant/grant.h"
+#include "source.h"
+#include "text.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+int key_problem(char problem[static LIMIT_TEXT], const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(problem, LIMIT_TEXT, format, arguments);
+    va_end(arguments);
+    return -EINVAL;
+}
+
+/* The member of a profile that a key's value goes to. */
+#define MEMBER(type, key, profile) ((type *)(void *)((char *)(profile) + (key)->offset))
+
+static bool printable(const char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text > 0x7e)
+            return false;
+    return true;
+}
+
+/* What was written, for a message about a word that was to be chosen from a list. */
+static int unknown_word(char problem[static LIMIT_TEXT], const char *value, const char *const *words, size_t count)
+{
+    char shown[LIMIT_CODE], list[LIMIT_TEXT / 2];
+    size_t used = 0;
+    text_clean_into(shown, sizeof(shown), span_of(value));
+    const char *nearest = text_nearest(value, words, count);
+    list[0] = '\0';
+    for (size_t i = 0; i < count && used < sizeof(list); i++)
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", words[i]);
+    if (nearest)
+        return key_problem(problem, "\"%s\" is not known; did you mean %s? (known: %s)", shown, nearest, list);
+    return key_problem(problem, "\"%s\" is not known; use one of: %s", shown, list);
+}
+
+static int choose(const char *value, const char *const *words, size_t count, int *ret, char problem[static LIMIT_TEXT])
+{
+    for (size_t i = 0; i < count; i++)
+        if (words[i] && strcmp(value, words[i]) == 0) {
+            *ret = (int)i;
+            return 0;
+        }
+    return unknown_word(problem, value, words, count);
+}
+
+static int read_grant(const struct profile_key *key, struct profile *profile, char *value,
+                      char problem[static LIMIT_TEXT])
+{
+    (void)key;
+    profile->grant = grant_find(value);
+    if (profile->grant)
+        return 0;
+    size_t count;
+    const char *const *names = grant_names(&count);
+    return unknown_word(problem, value, names, count);
+}
+
+static int read_dialect(const struct profile_key *key, struct profile *profile, char *value,
+                        char problem[static LIMIT_TEXT])
+{
+    static const char *const words[] = {
+        [DIALECT_AUTO] = "auto", [DIALECT_OIDC] = "oidc", [DIALECT_ENTRA] = "entra", [DIALECT_ENTRA_V1] = "entra_v1"};
+    int chosen = 0;
+    (void)key;
+    int r = choose(value, words, ELEMENTS(words), &chosen, problem);
+    if (r == 0)
+        profile->dialect = (enum dialect)chosen;
+    return r;
+}
+
+static int read_client_auth(const struct profile_key *key, struct profile *profile, char *value,
+                            char problem[static LIMIT_TEXT])
+{
+    static const char *const words[] = {"none", "client_secret_basic", "client_secret_post"};
+    static const enum client_auth meanings[] = {CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST};
+    int chosen = 0;
+    (void)key;
+    int r = choose(value, words, ELEMENTS(words), &chosen, problem);
+    if (r == 0)
+        profile->client_auth = meanings[chosen];
+    return r;
+}
+
+bool key_store_known(const char *name)
+{
+    return strcmp(name, "memory") == 0;
+}
+
+static int read_store(const struct profile_key *key, struct profile *profile, char *value,
+                      char problem[static LIMIT_TEXT])
+{
+    static const char *const words[] = {"memory"};
+    (void)key;
+    if (!key_store_known(value))
+        return unknown_word(problem, value, words, ELEMENTS(words));
+    profile->store = value;
+    return 0;
+}
+
+/* An address may hold a password where it should not: no message repeats it. */
+static int parse_url(const char *value, struct url *ret, char problem[static LIMIT_TEXT])
+{
+    if (strlen(value) > LIMIT_URL)
+        return key_problem(problem, "is longer than %d bytes; shorten it", LIMIT_URL);
+    if (url_parse(value, ret) < 0)
+        return key_problem(
+            problem, "is not a plain address; write https://HOST[:PORT][/PATH], without user, password, blanks or #");
+    return 0;
+}
+
+static int read_authority(const struct profile_key *key, struct profile *profile, char *value,
+                          char problem[static LIMIT_TEXT])
+{
+    struct url url;
+    int r = parse_url(value, &url, problem);
+    if (r < 0)
+        return r;
+    if (strchr(value, '?'))
+        return key_problem(problem, "has a query (?...), which an issuer never has; remove it");
+    if (!url.https && !url_is_loopback(&url))
+        return key_problem(
+            problem, "is http, over which secrets could be read on the way; use https, or an ssh tunnel: ssh -N -L "
+                     "8080:HOST:PORT GATEWAY and http://127.0.0.1:8080/...");
+    *MEMBER(char *, key, profile) = value;
+    return 0;
+}
+
+static int read_url(const struct profile_key *key, struct profile *profile, char *value,
+                    char problem[static LIMIT_TEXT])
+{
+    struct url url;
+    int r = parse_url(value, &url, problem);
+    if (r == 0)
+        *MEMBER(char *, key, profile) = value;
+    return r;
+}
+
+static int read_proxy(const struct profile_key *key, struct profile *profile, char *value,
+                      char problem[static LIMIT_TEXT])
+{
+    struct url url;
+    int r = parse_url(value, &url, problem);
+    if (r < 0)
+        return r;
+    if (strchr(value, '?') || url.path.length > 1)
+        return key_problem(problem, "has a path; write http://HOST:PORT");
+    profile->proxy = value;
+    (void)key;
+    return 0;
+}
+
+static int read_text(const struct profile_key *key, struct profile *profile, char *value,
+                     char problem[static LIMIT_TEXT])
+{
+    if (!printable(value))
+        return key_problem(problem, "holds a character outside ASCII; remove it");
+    if (strlen(value) > key->maximum)
+        return key_problem(problem, "is longer than %zu bytes; shorten it", key->maximum);
+    *MEMBER(char *, key, profile) = value;
+    return 0;
+}
+
+/* A URI or a bare id: RFC 8707 forbids the fragment, nothing has blanks. */
+static int read_resource(const struct profile_key *key, struct profile *profile, char *value,
+                         char problem[static LIMIT_TEXT])
+{
+    if (strpbrk(value, " \t"))
+        return key_problem(problem,
+                           "holds a blank; it is one address or id (several belong into profiles of their own)");
+    if (key->offset == offsetof(struct profile, resource) && strchr(value, '#'))
+        return key_problem(problem, "has a fragment (#...), which RFC 8707 forbids; remove it");
+    return read_text(key, profile, value, problem);
+}
+
+static int read_tenant(const struct profile_key *key, struct profile *profile, char *value,
+                       char problem[static LIMIT_TEXT])
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+    if (value[strspn(value, allowed)] || value[0] == '.')
+        return key_problem(
+            problem, "is a tenant's id, its domain, or common, organizations, consumers; letters, digits, . and -");
+    return read_text(key, profile, value, problem);
+}
+
+static int read_secret(const struct profile_key *key, struct profile *profile, char *value,
+                       char problem[static LIMIT_TEXT])
+{
+    return source_read(profile, value, MEMBER(struct source, key, profile), problem);
+}
+
+/* Cuts a text at blanks, in place, into a list in the profile's storage. */
+static int split(struct profile *profile, char *value, size_t maximum, char ***ret, size_t *ret_count)
+{
+    size_t count = 0;
+    for (const char *p = value + strspn(value, " \t"); *p; p += strspn(p, " \t")) {
+        count++;
+        p += strcspn(p, " \t");
+    }
+    *ret_count = count;
+    if (count > maximum)
+        return -E2BIG;
+    char **list = profile_allocate(profile, (count + 1) * sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        value += strspn(value, " \t");
+        list[i] = value;
+        value += strcspn(value, " \t");
+        if (*value)
+            *value++ = '\0';
+    }
+    *ret = list;
+    return 0;
+}
+
+static int read_scope(const struct profile_key *key, struct profile *profile, char *value,
+                      char problem[static LIMIT_TEXT])
+{
+    char **scopes;
+    size_t count;
+    int r = split(profile, value, LIMIT_SCOPES, &scopes, &count);
+    if (r == -E2BIG)
+        return key_problem(problem, "has %zu scopes, at most %d can be asked for; name fewer", count, LIMIT_SCOPES);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++) {
+        if (!scope_valid(span_of(scopes[i])))
+            return key_problem(problem,
+                               "scope %zu holds a character that OAuth does not allow; no quotes, backslashes or "
+                               "non-ASCII, blanks between scopes",
+                               i + 1);
+        if (strlen(scopes[i]) > LIMIT_SCOPE)
+            return key_problem(problem, "scope %zu is longer than %d bytes; shorten it", i + 1, LIMIT_SCOPE);
+    }
+    scopes[scopes_sort(scopes)] = NULL;
+    *MEMBER(char **, key, profile) = scopes;
+    return 0;
+}
+
+/* "[::1]" is known as "::1" where addresses are read. */
+static char *bare_host(char *host)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    size_t length = strlen(host);
+    if (length > LIMIT_HOST)
+        return NULL;
+    if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
+        host[length - 1] = '\0';
+        return host[1 + strspn(host + 1, "0123456789abcdefABCDEF:.")] ? NULL : host + 1;
+    }
+    return host[strspn(host, allowed)] ? NULL : host;
+}
+
+static int read_hosts(const struct profile_key *key, struct profile *profile, char *value,
+                      char problem[static LIMIT_TEXT])
+{
+    char **hosts;
+    size_t count;
+    for (char *comma = strchr(value, ','); comma; comma = strchr(comma, ','))
+        *comma = ' ';
+    int r = split(profile, value, LIMIT_HOSTS, &hosts, &count);
+    if (r == -E2BIG)
+        return key_problem(problem, "has %zu names, at most %d are taken; name fewer", count, LIMIT_HOSTS);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++) {
+        hosts[i] = bare_host(hosts[i]);
+        if (!hosts[i])
+            return key_problem(problem, "name %zu is not a host; write bare names, without https://, port or path",
+                               i + 1);
+    }
+    hosts[scopes_sort(hosts)] = NULL;
+    *MEMBER(char **, key, profile) = hosts;
+    return 0;
+}
+
+static bool header_name(const char *text, size_t length)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    return length > 0 && strspn(text, allowed) == length;
+}
+
+static int read_header(const struct profile_key *key, struct profile *profile, char *value,
+                       char problem[static LIMIT_TEXT])
+{
+    static const char token[] = "{token}";
+    const char *colon = strchr(value, ':'), *place = strstr(value, token);
+    if (!colon || !header_name(value, (size_t)(colon - value)))
+        return key_problem(problem,
+                           "is not a header line; write NAME: ... {token}, as in Authorization: Bearer {token}");
+    if (!place || place < colon || strstr(place + 1, token))
+        return key_problem(problem, "must hold {token} once, behind the colon; as in api-key: {token}");
+    return read_text(key, profile, value, problem);
+}
+
+static int read_number(const char *value, int64_t least, int64_t most, int64_t *ret, char problem[static LIMIT_TEXT])
+{
+    int64_t number = 0;
+    size_t digits = strspn(value, "0123456789");
+    if (digits == 0 || digits > 10 || value[digits])
+        return key_problem(problem, "is not a number of seconds; write digits alone, from %lld to %lld",
+                           (long long)least, (long long)most);
+    for (size_t i = 0; i < digits; i++)
+        number = number * 10 + (value[i] - '0');
+    if (number < least || number > most)
+        return key_problem(problem, "is out of range; seconds from %lld to %lld", (long long)least, (long long)most);
+    *ret = number;
+    return 0;
+}
+
+static int read_min_valid(const struct profile_key *key, struct profile *profile, char *value,
+                          char problem[static LIMIT_TEXT])
+{
+    (void)key;
+    return read_number(value, 0, LIMIT_LIFETIME_S, &profile->min_valid_s, problem);
+}
+
+static int read_refresh_ahead(const struct profile_key *key, struct profile *profile, char *value,
+                              char problem[static LIMIT_TEXT])
+{
+    (void)key;
+    if (strcmp(value, "never") == 0) {
+        profile->refresh_ahead_s = REFRESH_AHEAD_NEVER;
+        return 0;
+    }
+    int r = read_number(value, 0, LIMIT_LIFETIME_S, &profile->refresh_ahead_s, problem);
+    return r < 0 ? key_problem(problem, "is neither never nor a number of seconds from 0 to %ld", LIMIT_LIFETIME_S) : 0;
+}
+
+static int read_timeout(const struct profile_key *key, struct profile *profile, char *value,
+                        char problem[static LIMIT_TEXT])
+{
+    int64_t seconds = 0;
+    (void)key;
+    int r = read_number(value, 1, LIMIT_TIMEOUT_S, &seconds, problem);
+    if (r == 0)
+        profile->timeout_ms = seconds * 1000;
+    return r;
+}
+
+int key_path(struct profile *profile, char *value, char **ret, char problem[static LIMIT_TEXT])
+{
+    const char *home = getenv("HOME");
+    if (value[0] == '~' && value[1] == '/') {
+        if (!home || home[0] != '/')
+            return key_problem(problem, "starts with ~ but HOME is not set; write the whole path");
+        size_t size = strlen(home) + strlen(value);
+        char *path = profile_allocate(profile, size);
+        if (!path)
+            return -ENOMEM;
+        (void)snprintf(path, size, "%s%s", home, value + 1);
+        value = path;
+    }
+    if (value[0] != '/')
+        return key_problem(problem, "needs a whole path; start it with / or ~/ (the agent has no current directory)");
+    if (strlen(value) >= LIMIT_CONFIG_LINE)
+        return key_problem(problem, "is longer than a path can be; shorten it");
+    *ret = value;
+    return 0;
+}
+
+static int read_path(const struct profile_key *key, struct profile *profile, char *value,
+                     char problem[static LIMIT_TEXT])
+{
+    return key_path(profile, value, MEMBER(char *, key, profile), problem);
+}
+
+#define KEY(number, text, member, most, reader)                                                                        \
+    [number] = {.name = (text), .offset = offsetof(struct profile, member), .maximum = (most), .read = (reader)}
+
+const struct profile_key profile_keys[KEY_COUNT] = {
+    KEY(KEY_GRANT, "grant", grant, LIMIT_CODE, read_grant),
+    KEY(KEY_AUTHORITY, "authority", authority, LIMIT_URL, read_authority),
+    KEY(KEY_TOKEN_ENDPOINT, "token_endpoint", token_endpoint, LIMIT_URL, read_url),
+    KEY(KEY_DEVICE_AUTHORIZATION_ENDPOINT, "device_authorization_endpoint", device_authorization_endpoint, LIMIT_URL,
+        read_url),
+    KEY(KEY_REVOCATION_ENDPOINT, "revocation_endpoint", revocation_endpoint, LIMIT_URL, read_url),
+    KEY(KEY_JWKS_URI, "jwks_uri", jwks_uri, LIMIT_URL, read_url),
+    KEY(KEY_DIALECT, "dialect", dialect, LIMIT_CODE, read_dialect),
+    KEY(KEY_TENANT, "tenant", tenant, LIMIT_HOST, read_tenant),
+    KEY(KEY_CLIENT_ID, "client_id", client_id, LIMIT_CLIENT_ID, read_text),
+    KEY(KEY_CLIENT_AUTH, "client_auth", client_auth, LIMIT_CODE, read_client_auth),
+    KEY(KEY_CLIENT_SECRET, "client_secret", client_secret, LIMIT_CONFIG_LINE, read_secret),
+    KEY(KEY_ENDPOINT_HOSTS, "endpoint_hosts", endpoint_hosts, LIMIT_CONFIG_LINE, read_hosts),
+    KEY(KEY_VERIFICATION_HOSTS, "verification_hosts", verification_hosts, LIMIT_CONFIG_LINE, read_hosts),
+    KEY(KEY_SCOPE, "scope", scopes, LIMIT_CONFIG_LINE, read_scope),
+    KEY(KEY_RESOURCE, "resource", resource, LIMIT_URL, read_resource),
+    KEY(KEY_AUDIENCE, "audience", audience, LIMIT_URL, read_resource),
+    KEY(KEY_HEADER, "header", header, LIMIT_HEADER, read_header),
+    KEY(KEY_MIN_VALID, "min_valid", min_valid_s, LIMIT_CODE, read_min_valid),
+    KEY(KEY_REFRESH_AHEAD, "refresh_ahead", refresh_ahead_s, LIMIT_CODE, read_refresh_ahead),
+    KEY(KEY_STORE, "store", store, LIMIT_CODE, read_store),
+    KEY(KEY_CA_FILE, "ca_file", ca_file, LIMIT_CONFIG_LINE, read_path),
+    KEY(KEY_PROXY, "proxy", proxy, LIMIT_URL, read_proxy),
+    KEY(KEY_TIMEOUT, "timeout", timeout_ms, LIMIT_CODE, read_timeout),
+};
+
+int key_find(struct span name)
+{
+    for (int i = 0; i < KEY_COUNT; i++) {
+        const char *known = profile_keys[i].name;
+        if (known[0] == name.data[0] && strlen(known) == name.length && memcmp(known, name.data, name.length) == 0)
+            return i;
+    }
+    return -1;
+}
+
+int keys_check_endpoints(const struct profile *profile, int *ret_key, char problem[static LIMIT_TEXT])
+{
+    const char *const urls[] = {profile->token_endpoint, profile->device_authorization_endpoint,
+                                profile->revocation_endpoint, profile->jwks_uri};
+    struct url authority, url;
+    bool local = !profile->authority || (url_parse(profile->authority, &authority) == 0 && !authority.https);
+    for (size_t i = 0; i < ELEMENTS(urls); i++) {
+        if (!urls[i] || url_parse(urls[i], &url) < 0 || url.https)
+            continue;
+        *ret_key = (int)(KEY_TOKEN_ENDPOINT + i);
+        if (!url_is_loopback(&url))
+            return key_problem(problem,
+                               "is http, over which secrets could be read on the way; use https, or an ssh tunnel: ssh "
+                               "-N -L 8080:HOST:PORT GATEWAY and http://127.0.0.1:8080/...");
+        if (!local)
+            return key_problem(problem, "is http while the authority is https; use https for both");
+    }
+    return 0;
+}
