@@ -254,7 +254,8 @@ static enum outcome explain_transport(const struct answer *answer, const struct 
     else
         failure_set(why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE, "%s: %s", whom(profile),
                     strerror(-answer->error));
-    return OUTCOME_RETRY;
+    bool definite = why->class == CLASS_DEFINITE && why->kind != FAILURE_AUTHORITY_UNREACHABLE && !answer->maybe_sent;
+    return definite ? OUTCOME_REFUSED : OUTCOME_RETRY;
 }
 
 enum outcome answer_error(const struct answer *answer, const struct profile *profile, bool user,

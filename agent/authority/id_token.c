@@ -50,7 +50,8 @@ static struct span raw(json_object *value)
 static struct span claim(const struct check *check, const char *name)
 {
     json_object *value = NULL;
-    return json_member(check->claims, name, &value) < 0 ? (struct span){0} : raw(value);
+    (void)json_member(check->claims, name, &value);
+    return raw(value);
 }
 
 static bool is_guid(const char *text)
@@ -214,12 +215,12 @@ static enum id_token_error check_subject(const struct check *check, bool require
 /* RFC 8725 section 3.11: a JWT of a declared other kind (at+jwt, logout+jwt, dpop+jwt, ...) is no id_token. */
 static enum id_token_error check_type(const struct check *check)
 {
-    struct span type;
+    struct span type = {0};
     int r = json_bytes(check->header, "typ", LIMIT_JWS_HEADER, &type);
     if (r == -ENOENT)
         return ID_TOKEN_OK;
     if (r < 0 || (type.length >= 4 && strncasecmp(type.data + type.length - 4, "+jwt", 4) == 0))
-        return fail(check, ID_TOKEN_TYPE, r < 0 ? (struct span){0} : type, (struct span){0});
+        return fail(check, ID_TOKEN_TYPE, type, (struct span){0});
     return ID_TOKEN_OK;
 }
 
@@ -271,7 +272,7 @@ static bool given(const char *text, size_t maximum)
 static enum id_token_error verify(struct span text, const struct jwks *set, const struct id_token_rules *rules,
                                   bool bearer, struct id_token *ret, struct id_token_failure *ret_why)
 {
-    struct id_token_failure unwanted, *why = ret_why ? ret_why : &unwanted;
+    struct id_token_failure unwanted = {0}, *why = ret_why ? ret_why : &unwanted;
     *why = (struct id_token_failure){0};
     if (!given(rules->issuer, LIMIT_URL) || !given(rules->audience, LIMIT_URL))
         return why->error = ID_TOKEN_RULES;

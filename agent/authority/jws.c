@@ -58,8 +58,9 @@ static size_t count_members(json_object *value)
 }
 
 /* json-c keeps the last of several members with one name, and cuts names at a NUL. In text that it has parsed, each
- * colon outside a string is one member: when the object holds fewer, a name was repeated, however it was spelled. Names
- * in single quotes, which json-c takes even when it is strict, would mislead the count. */
+ * colon outside a string is one member: when the object holds fewer, a name was repeated, however it was spelled. Even
+ * when it is strict it also takes names in single quotes, which would mislead the count, and NaN and Infinity, which
+ * would make what we write no JSON. */
 static bool unambiguous(struct span text, json_object *object)
 {
     size_t colons = 0;
@@ -72,7 +73,7 @@ static bool unambiguous(struct span text, json_object *object)
         } else if (c == '"') {
             inside = !inside;
             nul = nul && !inside;
-        } else if (c == '\'' && !inside) {
+        } else if (!inside && (c == '\'' || c == 'N' || c == 'I')) {
             return false;
         } else if (c == ':' && !inside) {
             colons++;

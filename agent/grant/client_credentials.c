@@ -12,13 +12,11 @@ struct client_credentials {
 
 static const char *check(const struct profile *profile)
 {
-    if (!profile->authority && !profile->token_endpoint)
-        return "needs authority or token_endpoint";
     if (profile->client_secret.kind == SOURCE_NONE)
         return "needs client_secret";
     if (profile->client_auth == CLIENT_AUTH_NONE)
         return "client_auth = none does not go with client_credentials: the client must prove who it is";
-    return NULL;
+    return exchange_check(profile);
 }
 
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
@@ -46,8 +44,10 @@ static int next(void *state, const struct answer *answer, const struct tick *tic
     if (r < 0 || !answered)
         return r;
     struct failure why;
-    if (answer_tokens(answer, profile, false, tick, &self->tokens, &why) != OUTCOME_OK)
+    if (answer_tokens(answer, profile, false, tick, &self->tokens, &why) != OUTCOME_OK) {
+        failure_name_scope(&why, input_request(self->input), profile);
         return step_fail(ret, &why);
+    }
     if (!scopes_granted(profile, request_scopes(input_request(self->input), profile), self->tokens.scope, &why))
         return step_fail(ret, &why);
     /* RFC 6749 section 4.4.3: there should be none, and nothing would ever use it */

@@ -311,13 +311,17 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
+static bool is_openid(const char *scope)
+{
+    return has_word("openid offline_access profile email address phone", scope);
+}
+
 bool scopes_granted(const struct profile *profile, char *const *asked, const char *granted, struct failure *why)
 {
-    static const char openid[] = "openid offline_access profile email address phone";
     if (!asked || !granted || profile_is_entra(profile))
         return true;
     for (; *asked; asked++) {
-        if (has_word(openid, *asked) || has_word(granted, *asked))
+        if (is_openid(*asked) || has_word(granted, *asked))
             continue;
         failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE,
                     "the authority granted a token without the scope %s: it gave \"%s\"", *asked, granted);
@@ -326,4 +330,53 @@ bool scopes_granted(const struct profile *profile, char *const *asked, const cha
         return false;
     }
     return true;
+}
+
+bool scopes_same(char *const *asked, const char *granted)
+{
+    if (!asked || !asked[0])
+        return true;
+    if (!granted)
+        return false;
+    for (size_t i = 0; asked[i]; i++)
+        if (!is_openid(asked[i]) && !has_word(granted, asked[i]))
+            return false;
+    for (const char *p = granted; *p;) {
+        char word[LIMIT_SCOPE + 1];
+        size_t length = strcspn(p, " "), i = 0;
+        if (length > LIMIT_SCOPE)
+            return false;
+        memcpy(word, p, length);
+        word[length] = '\0';
+        while (asked[i] && strcmp(asked[i], word) != 0)
+            i++;
+        if (length > 0 && !asked[i] && !is_openid(word))
+            return false;
+        p += length + (p[length] == ' ');
+    }
+    return true;
+}
+
+void failure_name_scope(struct failure *why, const struct request *asked, const struct profile *profile)
+{
+    if (why->kind != FAILURE_AUTHORITY_REFUSED || strcmp(why->error, "invalid_scope") != 0)
+        return;
+    char *const *scopes = request_scopes(asked, profile);
+    _cleanup_free_ char *joined = scopes ? scopes_join(scopes) : NULL;
+    struct failure named;
+    failure_set(&named, why->kind, why->class, "the authority refused the scope \"%s\"; %s", joined ? joined : "",
+                why->reason);
+    memcpy(why->reason, named.reason, sizeof(why->reason));
+    if (!why->description[0])
+        memcpy(why->description, named.reason, sizeof(why->description));
+}
+
+const char *exchange_check(const struct profile *profile)
+{
+    bool proves = profile->client_auth == CLIENT_AUTH_BASIC || profile->client_auth == CLIENT_AUTH_POST;
+    if (!profile->authority && !profile->token_endpoint)
+        return "needs authority or token_endpoint";
+    if (proves && profile->client_secret.kind == SOURCE_NONE)
+        return "client_auth needs client_secret";
+    return NULL;
 }

@@ -52,3 +52,10 @@ const struct request *input_request(const struct input *);
  * section 3.3), and a token without the scope of an API must not be handed out for one that has it. The scopes of OpenID
  * Connect itself do not count, nor does anything of Entra's, which refuses by itself and answers in other spellings. */
 bool scopes_granted(const struct profile *, char *const *asked, const char *granted, struct failure *why);
+/* Whether asking for `asked` is asking for just what a sign-in was granted: then scope is left out (RFC 6749 section 6), since
+ * authorities refuse even those that they dropped from the grant themselves. */
+bool scopes_same(char *const *asked, const char *granted);
+/* When it was the scope that was refused: says which. */
+void failure_name_scope(struct failure *, const struct request *, const struct profile *);
+/* What is wrong with a profile for any grant that is made of exchanges, or NULL. */
+const char *exchange_check(const struct profile *);

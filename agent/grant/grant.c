@@ -5,6 +5,7 @@
 
 static const struct grant *const table[] = {
     &grant_client_credentials,
+    &grant_device_code,
 };
 
 const struct grant *grant_find(const char *name)

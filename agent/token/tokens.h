@@ -30,7 +30,10 @@ struct credential {
     struct secret *refresh_token;
     char *scope; /* granted with it, space-separated; NULL unknown */
     struct identity identity;
-    bool uncertain; /* a refresh with it may have reached the authority and was retried once already */
+    /* A refresh with it may have reached the authority, its answer is lost. Rotation with reuse detection revokes the family
+     * when a used-up token comes again, so the next use is the one retry ... */
+    bool unanswered;
+    bool uncertain; /* ... and that has been sent, or was about to be: it is not used again */
 };
 void credential_clear(struct credential *);
 int credential_copy(const struct credential *from, struct credential *ret); /* -ENOMEM */

@@ -24,6 +24,12 @@
 #define LIMIT_CLAIMS             8192 /* a claims parameter */
 #define LIMIT_TEXT               512  /* a text of an authority that is shown */
 #define LIMIT_CODE               64   /* error codes, correlation ids and the like */
+#define LIMIT_ERROR_NAME         128  /* a Varlink error's full name */
+
+/* the client */
+#define LIMIT_CALL_MS            30000            /* default deadline of a call */
+#define LIMIT_LOGIN_MS           (30L * 60 * 1000) /* ... of a sign-in */
+#define LIMIT_CONNECT_PAUSE_MS   20               /* between tries while the agent's queue is full */
 
 /* configuration (INTERFACE section 3) */
 #define LIMIT_CONFIG_LINE        4096

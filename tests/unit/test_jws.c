@@ -237,6 +237,8 @@ static void test_refused_headers(void **state)
         {"{\"alg\":\"RS256\",\"x\":[{\"a\":\":\",\"a\":\"\\\":\"}]}", JWS_MALFORMED},
         {"{\"alg\\u0000\":\"RS256\"}", JWS_MALFORMED}, /* reads as alg by C string */
         {"{\"alg\":\"RS256\",\"x\\u0000\":1}", JWS_MALFORMED},
+        {"{\"alg\":\"RS256\",\"x\":NaN}", JWS_MALFORMED}, /* json-c reads these even when it is strict */
+        {"{\"alg\":\"RS256\",\"x\":[-Infinity]}", JWS_MALFORMED},
         {"{'alg':'RS256'}", JWS_MALFORMED},
         {"{'alg':\"RS256\"}", JWS_MALFORMED},
         {"{\"alg\":\"RS256\",'x\"':1,'x\"':2}", JWS_MALFORMED},
@@ -268,6 +270,7 @@ static void test_accepted_headers(void **state)
         "{\"alg\":\"RS256\",\"x\":\"a:b\\\":\\\\\",\"y\":\"it's\"}",
         "{\"alg\":\"RS256\",\"a:b\":\"\\u0000\"}",
         "{\"\\u0061lg\":\"RS256\"}",
+        "{\"alg\":\"RS256\",\"NaN\":\"Infinity\",\"x\":1E5}",
     };
     for (size_t i = 0; i < ELEMENTS(cases); i++)
         if (verify_signed(rsa, cases[i]) != JWS_OK)

@@ -1,0 +1,300 @@
+/* mltoken login: shows a person where to sign in, and waits. The agent does the rest; closing the connection cancels.
+ */
+#include "command.h"
+
+#include "cleanup.h"
+#include "clock.h"
+#include "message.h"
+#include "options.h"
+#include "output.h"
+#include "report.h"
+#include "text.h"
+#include "uri.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+struct session {
+    struct context *context;
+    const struct login *login;
+    char authority[256]; /* its host; "" when not known */
+    int signals;         /* a signalfd */
+    bool terminal;       /* stderr is one */
+    int64_t expires_at;  /* of the code; 0: no countdown */
+    bool counting;       /* a countdown stands on the last line */
+    bool browser_opened;
+};
+
+static void clear_countdown(struct session *session)
+{
+    if (session->counting)
+        (void)fputs("\r\033[K", stderr);
+    session->counting = false;
+}
+
+static void show_countdown(struct session *session)
+{
+    int64_t left = session->expires_at - clock_wall_s();
+    if (!session->terminal || session->context->quiet || session->expires_at == 0 || left < 0)
+        return;
+    char span[32];
+    text_duration(span, sizeof(span), left);
+    (void)fprintf(stderr, "\rwaiting, %s left (Ctrl-C ends it)\033[K", span);
+    session->counting = true;
+}
+
+/* ---- whose address is it ---- */
+
+struct wanted {
+    const char *profile;
+    size_t count;
+    char host[256];
+};
+
+static int find_authority(void *arg, json_object *parameters)
+{
+    struct wanted *wanted = arg;
+    json_object *profile;
+    const char *name, *authority;
+    if (json_member(parameters, "profile", &profile) < 0 || json_string(profile, "name", LIMIT_PROFILE_NAME, &name) < 0)
+        return 0;
+    wanted->count++;
+    if ((!wanted->profile || strcmp(wanted->profile, name) == 0) &&
+        json_string(profile, "authority", LIMIT_URL, &authority) == 0)
+        (void)uri_host(authority, wanted->host, sizeof(wanted->host));
+    return 0;
+}
+
+/* Without a name it is only known when there is no choice. */
+static void learn_authority(struct session *session)
+{
+    struct wanted wanted = {.profile = session->login->profile};
+    int r = agent_call_more(session->context, MESSAGE_INTERFACE ".List", NULL, find_authority, &wanted);
+    if (r == 0 && (wanted.profile || wanted.count == 1))
+        (void)snprintf(session->authority, sizeof(session->authority), "%s", wanted.host);
+}
+
+/* ---- prompts ---- */
+
+static int open_browser(const char *address)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        sigset_t none;
+        sigemptyset(&none);
+        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)signal(SIGPIPE, SIG_DFL);
+        (void)setsid(); /* our Ctrl-C is not the browser's */
+        for (int fd = 0; null >= 0 && fd < 3; fd++)
+            (void)dup2(null, fd);
+        /* what stands in argv is seen by every user of the host: the address without the code */
+        (void)execlp("xdg-open", "xdg-open", address, (char *)NULL);
+        _exit(EXIT_NOT_FOUND);
+    }
+    return child < 0 ? -errno : 0;
+}
+
+static int refuse(const char *address)
+{
+    char shown[LIMIT_TEXT];
+    text_clean_into(shown, sizeof(shown), span_of(address));
+    complain("cannot sign in: the authority sends you to an address that is not safe: %s", shown);
+    return EXIT_REFUSED;
+}
+
+static int check_address(struct session *session, const char *address)
+{
+    if (!address)
+        return EXIT_DONE;
+    char host[256];
+    if (!uri_is_safe(address) || uri_host(address, host, sizeof(host)) < 0)
+        return refuse(address);
+    if (session->authority[0] && strcasecmp(session->authority, host) != 0)
+        remark(false, "Note: this address is on %s, not on the authority's own host %s.", host, session->authority);
+    return EXIT_DONE;
+}
+
+static const char *member(json_object *prompt, const char *name)
+{
+    const char *text = NULL;
+    return json_string(prompt, name, LIMIT_URL, &text) == 0 && *text ? text : NULL;
+}
+
+static int show_prompt(struct session *session, json_object *prompt)
+{
+    const struct login *login = session->login;
+    const char *uri = member(prompt, "verificationUri"), *complete = member(prompt, "verificationUriComplete");
+    const char *code = member(prompt, "userCode"), *words = member(prompt, "message");
+    if (check_address(session, uri) != EXIT_DONE || (complete && (!uri_is_safe(complete) || !uri)))
+        return complete && uri && uri_is_safe(uri) ? refuse(complete) : EXIT_REFUSED;
+    _cleanup_buffer_ struct buffer text = BUFFER(16384);
+    if (uri) {
+        buffer_text(&text, "To sign in, open  ");
+        output_clean(&text, uri);
+    }
+    if (code) {
+        buffer_text(&text, uri ? "\nand enter the code  " : "Enter the code  ");
+        text_clean(&text, span_of(code), LIMIT_CODE);
+    }
+    if (!uri && !code && words)
+        output_clean(&text, words);
+    if (text.data)
+        (void)fprintf(stderr, "%s\n", text.data);
+    if (session->terminal && !login->no_qr && uri)
+        (void)qr_show(complete ? complete : uri);
+    if (login->browser && uri && !session->browser_opened) {
+        session->browser_opened = true;
+        (void)open_browser(uri);
+    }
+    int64_t expires_at;
+    session->expires_at = json_integer(prompt, "expiresAt", &expires_at) == 0 ? expires_at : 0;
+    return EXIT_DONE;
+}
+
+static int show_done(struct session *session, json_object *reply)
+{
+    struct span account = {0};
+    int64_t expires_at;
+    struct buffer text = BUFFER(8192);
+    buffer_text(&text, "signed in");
+    if (json_bytes(reply, "account", LIMIT_REPLY, &account) == 0 && account.length > 0) {
+        buffer_text(&text, " as ");
+        text_clean(&text, account, LIMIT_TEXT);
+    }
+    if (json_integer(reply, "expiresAt", &expires_at) == 0) {
+        char when[TIME_SIZE];
+        output_time(when, expires_at);
+        buffer_format(&text, "; the token expires %s", when);
+    }
+    if (!session->login->aside) {
+        buffer_byte(&text, '\n');
+        return output_write(&text);
+    }
+    remark(session->context->quiet, "%s", text.data ? text.data : "signed in");
+    buffer_free(&text);
+    return EXIT_DONE;
+}
+
+/* ---- the wait ---- */
+
+/* OPTIONS_GO while it goes on, else the exit code */
+static int on_reply(struct session *session, json_object *reply, bool continues)
+{
+    const char *state = "";
+    json_object *prompt;
+    clear_countdown(session);
+    (void)json_string(reply, "state", LIMIT_CODE, &state);
+    bool done = strcmp(state, "done") == 0, json = session->context->json && !session->login->aside;
+    int r = EXIT_DONE;
+    if (!done && json_member(reply, "prompt", &prompt) == 0) {
+        const char *uri = member(prompt, "verificationUri");
+        r = !json ? show_prompt(session, prompt) : check_address(session, uri);
+    }
+    if (r == EXIT_DONE && json)
+        r = output_json(reply);
+    else if (r == EXIT_DONE && done)
+        r = show_done(session, reply);
+    if (r == EXIT_DONE && !done && !continues) {
+        complain("cannot sign in: the agent ended the sign-in without a result");
+        return EXIT_FAILED;
+    }
+    return r == EXIT_DONE && !done ? OPTIONS_GO : r;
+}
+
+static int follow(struct session *session)
+{
+    mltoken_handle *handle = session->context->handle;
+    int64_t deadline = clock_boot_ms() + LIMIT_LOGIN_MS;
+    for (;;) {
+        _cleanup_json_wipe_ json_object *reply = NULL;
+        bool continues;
+        int r = client_step(handle, &reply, &continues);
+        if (r == CLIENT_AGAIN && clock_boot_ms() > deadline)
+            r = client_fail(handle, MLTOKEN_ETIMEOUT, "nobody signed in");
+        if (r < 0) {
+            clear_countdown(session);
+            return report(session->context, r, "cannot sign in", session->login->profile);
+        }
+        if (r == 0) {
+            int code = on_reply(session, reply, continues);
+            if (code != OPTIONS_GO)
+                return code;
+            continue;
+        }
+        show_countdown(session);
+        struct pollfd fds[] = {{.fd = session->signals, .events = POLLIN},
+                               {.fd = handle->fd, .events = (short)mltoken_events(handle)}};
+        (void)poll(fds, ELEMENTS(fds), handle->fd < 0 ? LIMIT_CONNECT_PAUSE_MS : 1000);
+        if (fds[0].revents) {
+            clear_countdown(session);
+            complain("the sign-in was cancelled");
+            return EXIT_INTERRUPTED;
+        }
+    }
+}
+
+static int start(const struct session *session)
+{
+    json_object *parameters;
+    int r = request_parameters(session->login->request, REQUEST_LOGIN, &parameters);
+    if (r == 0)
+        r = client_start(session->context->handle, CALL_OTHER, MESSAGE_INTERFACE ".Login", parameters, true);
+    return r;
+}
+
+int login_run(struct context *context, const struct login *login)
+{
+    struct session session = {.context = context, .login = login, .terminal = isatty(STDERR_FILENO) == 1};
+    sigset_t ends, before;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &ends, &before);
+    _cleanup_close_ int signals = session.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+    learn_authority(&session);
+    int r = start(&session);
+    int code = r < 0 ? report(context, r, "cannot sign in", login->profile) : follow(&session);
+    if (code != EXIT_DONE)
+        client_drop(context->handle); /* cancels */
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
+DEFINE_CLEANUP(mltoken_request *, mltoken_request_free)
+
+int command_login(struct context *context, int argc, char **argv)
+{
+    struct login login = {0};
+    bool switch_account = false;
+    const struct option options[] = {
+        {"--no-qr", OPTION_FLAG, &login.no_qr, NULL, "no QR code"},
+        {"--browser", OPTION_FLAG, &login.browser, NULL, "open a browser"},
+        {"--switch-account", OPTION_FLAG, &switch_account, NULL, "allow another account than the remembered one"},
+    };
+    const struct usage usage = {.command = "login",
+                                .arguments = "[PROFILE]",
+                                .summary = "Signs a person in.",
+                                .options = options,
+                                .option_count = ELEMENTS(options),
+                                .most = 1};
+    struct arguments arguments;
+    int r = options_parse(context, &usage, argc, argv, &arguments);
+    if (r != OPTIONS_GO)
+        return r;
+    _cleanup_(mltoken_request_free_cleanup) mltoken_request *request = NULL;
+    login.profile = arguments.count > 0 ? arguments.values[0] : NULL;
+    if (mltoken_request_new(&request) < 0 || mltoken_request_application(request, "mltoken") < 0)
+        return report(context, MLTOKEN_ENOMEM, "cannot sign in", login.profile);
+    if (mltoken_request_profile(request, login.profile) < 0) {
+        complain("login: the name of the profile is not valid");
+        return EXIT_USAGE;
+    }
+    (void)mltoken_request_switch_account(request, switch_account);
+    login.request = request;
+    r = context_open(context);
+    return r == EXIT_DONE ? login_run(context, &login) : r;
+}

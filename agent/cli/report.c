@@ -1,0 +1,182 @@
+#include "report.h"
+
+#include "clock.h"
+#include "message.h"
+#include "output.h"
+#include "text.h"
+
+int exit_code_of(int code)
+{
+    switch (code) {
+    case 0:
+        return EXIT_DONE;
+    case MLTOKEN_ENOSUCHPROFILE:
+    case MLTOKEN_ECONFIGURATION:
+    case MLTOKEN_ESECRETMISSING:
+    case MLTOKEN_ENOTSUPPORTED:
+        return EXIT_CONFIGURATION;
+    case MLTOKEN_ELOGINREQUIRED:
+    case MLTOKEN_ESIGNINFAILED:
+        return EXIT_LOGIN;
+    case MLTOKEN_EREFUSED:
+    case MLTOKEN_EINVALIDTOKEN:
+        return EXIT_REFUSED;
+    case MLTOKEN_EUNREACHABLE:
+    case MLTOKEN_EBUSY:
+    case MLTOKEN_ETIMEOUT:
+        return EXIT_UNREACHABLE;
+    case MLTOKEN_ENOAGENT:
+    case MLTOKEN_EPEER:
+        return EXIT_NO_AGENT;
+    case MLTOKEN_ELOCKED:
+    case MLTOKEN_EDENIED:
+    case MLTOKEN_ESTORE:
+        return EXIT_LOCKED;
+    case MLTOKEN_ETOOSHORT:
+        return EXIT_TOO_SHORT;
+    case MLTOKEN_EINVAL:
+        return EXIT_USAGE;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+static int count_profile(void *arg, json_object *parameters)
+{
+    (void)parameters;
+    ++*(size_t *)arg;
+    return 0;
+}
+
+/* What to do about a profile that is not there depends on whether there are any; asking must not replace the failure.
+ */
+static bool any_profile(struct context *context)
+{
+    struct client_error error = context->handle->error;
+    size_t count = 0;
+    int r = agent_call_more(context, MESSAGE_INTERFACE ".List", NULL, count_profile, &count);
+    context->handle->error = error;
+    return r < 0 || count > 0;
+}
+
+static const char *reason_in_words(const struct client_error *error)
+{
+    if (error->code != MLTOKEN_ESIGNINFAILED)
+        return error->reason;
+    if (strcmp(error->reason, "declined") == 0)
+        return "it was declined";
+    if (strcmp(error->reason, "expired") == 0)
+        return "the code has expired";
+    if (strcmp(error->reason, "cancelled") == 0)
+        return "it was cancelled";
+    if (strcmp(error->reason, "other_account") == 0)
+        return "another account signed in than the one remembered (--switch-account allows that)";
+    return error->reason;
+}
+
+/* ": part", once */
+static void add(struct buffer *line, const char *part)
+{
+    if (*part && !(line->data && strstr(line->data, part)))
+        buffer_format(line, ": %s", part);
+}
+
+static void add_why(struct buffer *line, const struct client_error *error, int code)
+{
+    add(line, mltoken_strerror(code));
+    if (code == MLTOKEN_ECONFIGURATION && error->file[0] && error->line > 0 && !strstr(error->reason, error->file))
+        buffer_format(line, ": %s:%lld", error->file, (long long)error->line);
+    if ((code == MLTOKEN_ESECRETMISSING || code == MLTOKEN_EOLDAGENT) && error->secret[0])
+        add(line, error->secret);
+    add(line, error->error);
+    add(line, error->description);
+    add(line, reason_in_words(error));
+    if (code == MLTOKEN_EUNKNOWN || code == MLTOKEN_EPROTOCOL)
+        add(line, error->name);
+    if (error->correlation_id[0])
+        buffer_format(line, " (correlation id %s)", error->correlation_id);
+    if (error->trace_id[0])
+        buffer_format(line, " (trace id %s)", error->trace_id);
+}
+
+static void add_times(struct buffer *line, const struct client_error *error, int code)
+{
+    char when[TIME_SIZE];
+    if (code == MLTOKEN_ETOOSHORT && error->expires_at > 0) {
+        output_time(when, error->expires_at);
+        buffer_format(line, ": it expires %s, %lld s were asked for", when, (long long)error->min_valid);
+    }
+    if (code == MLTOKEN_EUNREACHABLE && error->retry_at > 0) {
+        struct tm local;
+        time_t at = (time_t)error->retry_at;
+        char span[32];
+        int64_t left = error->retry_at - clock_wall_s();
+        text_duration(span, sizeof(span), left);
+        if (localtime_r(&at, &local) && strftime(when, sizeof(when), "%H:%M:%S", &local) > 0)
+            buffer_format(line, "; the next try is at %s, in %s", when, span);
+    }
+}
+
+static void add_advice(struct buffer *line, struct context *context, int code, const char *profile)
+{
+    const char *blank = profile ? " " : "", *name = profile ? profile : "";
+    switch (code) {
+    case MLTOKEN_ENOAGENT:
+        buffer_text(line, "; start one with: mltoken-agent");
+        break;
+    case MLTOKEN_EPEER:
+        buffer_text(line, "; nothing was sent; see: mltoken doctor");
+        break;
+    case MLTOKEN_EOLDAGENT:
+        buffer_text(line, "; end it, the next call starts a new one");
+        break;
+    case MLTOKEN_ENOSUCHPROFILE:
+        buffer_text(line, any_profile(context) ? "; see: mltoken status" : "; make one with: mltoken config new");
+        break;
+    case MLTOKEN_ECONFIGURATION:
+        buffer_text(line, "; see: mltoken config check");
+        break;
+    case MLTOKEN_ESECRETMISSING:
+        buffer_text(line, "; see its source in the configuration, mltoken.conf(5)");
+        break;
+    case MLTOKEN_ELOGINREQUIRED:
+        buffer_format(line, "; sign in with: mltoken login%s%s", blank, name);
+        break;
+    case MLTOKEN_ESIGNINFAILED:
+        buffer_format(line, "; try again with: mltoken login%s%s", blank, name);
+        break;
+    case MLTOKEN_EREFUSED:
+        buffer_format(line, "; check the profile%s%s in the configuration", blank, name);
+        break;
+    case MLTOKEN_ETIMEOUT:
+    case MLTOKEN_EBUSY:
+        buffer_text(line, "; try again later");
+        break;
+    case MLTOKEN_ETOOSHORT:
+        buffer_text(line, "; ask for less with --min-valid");
+        break;
+    default:
+        break;
+    }
+}
+
+int report(struct context *context, int code, const char *what, const char *profile)
+{
+    static const struct client_error none;
+    const struct client_error *error = context->handle ? &context->handle->error : &none;
+    char shown[LIMIT_TEXT] = "";
+    const char *name = error->profile[0] ? error->profile : profile;
+    if (name) {
+        text_clean_into(shown, sizeof(shown), span_of(name));
+        name = shown;
+    }
+    _cleanup_buffer_ struct buffer line = BUFFER(4 * LIMIT_TEXT);
+    buffer_text(&line, what);
+    if (name)
+        buffer_format(&line, " for %s", name);
+    add_why(&line, error, code);
+    add_times(&line, error, code);
+    add_advice(&line, context, code, name);
+    complain("%s", line.data ? line.data : what);
+    return exit_code_of(code);
+}

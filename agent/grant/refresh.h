@@ -1,0 +1,27 @@
+/* Renewal from a sign-in (RFC 6749 section 6), for every grant that has one. A machine to be embedded: the grant passes
+ * ACQUIRE on to it.
+ *
+ * Order: the new refresh token is SAVEd before DONE, also when the access token is then refused for what it lacks.
+ * A request whose answer is lost is repeated at most once, at once, and a credential marked `uncertain` is SAVEd before the
+ * repeat; a repeat that certainly did not arrive (or was answered "later") is taken back, so that a laptop off the net
+ * keeps its sign-in. Entra's old refresh tokens stay valid (WIRE section 1, Lifetimes): there nothing is counted.
+ * The id_token of a renewal is dropped: nobody verified it and nobody needs it. */
+#pragma once
+
+#include "grant/exchange.h"
+
+struct refresh {
+    const struct input *input;
+    struct exchange exchange;
+    struct credential next; /* what SAVE keeps */
+    struct tokens tokens;
+    struct failure why;  /* said once the SAVE under way is done; FAILURE_NONE: DONE is */
+    struct step sending; /* the repeat, held back until it is recorded */
+    enum { REFRESH_ASKING, REFRESH_RECORDING, REFRESH_KEEPING } phase;
+    bool repeat; /* the request under way, or to come, is the one repeat */
+    bool recorded;
+};
+
+int refresh_start(struct refresh *, const struct input *, struct step *ret);
+int refresh_next(struct refresh *, const struct answer *, const struct tick *, struct step *ret);
+void refresh_end(struct refresh *);
