@@ -27,7 +27,8 @@ struct http_request {
  * -ENOTCONN (lost), -EPROTO (TLS, with the reason in why), -EMSGSIZE (too long), -EBADMSG. `why` names the host. */
 typedef void http_done_fn(void *arg, const struct answer *);
 
-/* Before any other thread or library use: installs wiping allocators in libcurl. All signals must be blocked already. */
+/* Before any other thread or library use: installs wiping allocators in libcurl. All signals must be blocked already.
+ */
 int http_global_init(void);
 int http_new(struct loop *, struct http **ret);
 struct http *http_free(struct http *); /* cancels what is under way, silently; always NULL */

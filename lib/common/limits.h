@@ -67,6 +67,8 @@
 #define LIMIT_LIFETIME_S         (366L * 24 * 3600)
 #define LIMIT_HTTP_MS            30000 /* default for one request */
 #define LIMIT_HTTP_IN_FLIGHT     1024
+#define LIMIT_HTTP_PER_HOST      256 /* of those in flight: a hanging authority must leave room for the others */
+#define LIMIT_HTTP_IDLE_MS       30000 /* an unused set of connections is closed */
 #define LIMIT_CONNECT_MS         10000
 #define LIMIT_RETRY_AFTER_S      3600
 #define LIMIT_POLL_INTERVAL_S    60   /* the longest interval between polls that is believed */

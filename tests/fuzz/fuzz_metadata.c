@@ -21,9 +21,9 @@ static struct profile profiles[] = {
 
 static void check(const struct profile *profile, const char *endpoint)
 {
-    static char *const known[] = {(char[]){"oauth2.googleapis.com"}, (char[]){"www.googleapis.com"},
-                                  (char[]){"login.microsoft.com"},   (char[]){"login.windows.net"},
-                                  (char[]){"sts.windows.net"},       NULL};
+    static char known_hosts[][32] = {"oauth2.googleapis.com", "www.googleapis.com", "login.microsoft.com",
+                                     "login.windows.net", "sts.windows.net"};
+    char *known[] = {known_hosts[0], known_hosts[1], known_hosts[2], known_hosts[3], known_hosts[4], NULL};
     struct url authority, url;
     if (!endpoint)
         return;

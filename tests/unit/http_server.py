@@ -1,0 +1,163 @@
+"""A raw HTTP server for test_http.c: the path says what goes wrong. Prints one line when ready:
+PLAIN GOOD WRONG_HOST OTHER_CA EXPIRED CA_FILE OTHER_CA_FILE (five ports, two paths). Ends when stdin does."""
+
+import os
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+from authority.tls import LocalCa  # noqa: E402
+
+lock = threading.Lock()
+counts = {"connections": 0, "requests": 0, "posts": 0, "now": 0, "most": 0}
+
+
+def read_request(sock, rest):
+    while b"\r\n\r\n" not in rest:
+        data = sock.recv(65536)
+        if not data or data[0] == 0x16:  # somebody speaks TLS
+            return None, b"", b""
+        rest += data
+    head, rest = rest.split(b"\r\n\r\n", 1)
+    length = 0
+    for line in head.split(b"\r\n")[1:]:
+        name, value = line.split(b":", 1)
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(rest) < length:
+        data = sock.recv(65536)
+        if not data:
+            return None, b"", b""
+        rest += data
+    return head, rest[:length], rest[length:]
+
+
+def reply(sock, body, status=b"200 OK", headers=b"", length=None):
+    length = len(body) if length is None else length
+    sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n" % length + headers + b"\r\n" + body)
+
+
+def cut(sock):
+    """RST in place of FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def forever(sock, block):
+    while True:
+        sock.sendall(block)
+
+
+def act(sock, path, head, body, number):
+    """True: the connection stays."""
+    word, _, number_text = path.partition("?")[0].strip("/").partition("/")
+    value = int(number_text) if number_text.isdigit() else 0
+    if word == "ok":
+        reply(sock, b"hello")
+    elif word == "echo":
+        reply(sock, head + b"\r\n\r\n" + body)
+    elif word == "stats":
+        with lock:
+            text = "%(connections)d %(requests)d %(posts)d %(most)d" % counts
+        reply(sock, text.encode())
+    elif word == "slow":
+        time.sleep(value / 1000)
+        reply(sock, b"late")
+    elif word == "hang":
+        time.sleep(60)
+    elif word == "drop":
+        return False
+    elif word == "reset":
+        reply(sock, b"0123456789", length=100)
+        time.sleep(0.05)
+        cut(sock)
+        return False
+    elif word == "short":
+        reply(sock, b"0123456789", length=100)
+        return False
+    elif word == "exact":
+        reply(sock, b"x" * value)
+    elif word == "endless":
+        sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        forever(sock, b"x" * 65536)
+    elif word == "announced":
+        reply(sock, b"", length=10 ** 9)
+        time.sleep(60)
+    elif word == "headers":
+        line = b"X: " + b"x" * 1019 + b"\r\n"  # 1024 bytes
+        reply(sock, b"hello", headers=line * value)
+    elif word == "garbage":
+        sock.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        time.sleep(0.2)
+        return False
+    elif word == "redirect":
+        reply(sock, b"", b"302 Found", b"Location: /ok\r\nSet-Cookie: a=b\r\n")
+    elif word == "continue":
+        sock.sendall(b"HTTP/1.1 100 Continue\r\nX-First: 1\r\n\r\n")
+        reply(sock, b"hello", headers=b"X-Second: 2\r\n")
+    elif word == "once":  # a POST on a used connection is received, and then the connection is lost
+        if number > 1:
+            return False
+        reply(sock, b"hello")
+    else:
+        reply(sock, b"no such path", b"404 Not Found")
+    return True
+
+
+def serve(sock, context):
+    rest, number = b"", 0
+    try:
+        if context:
+            sock = context.wrap_socket(sock, server_side=True)
+        while True:
+            head, body, rest = read_request(sock, rest)
+            if head is None:
+                return
+            method, path = head.split(b" ")[:2]
+            number += 1
+            with lock:
+                counts["requests"] += 1
+                counts["posts"] += method == b"POST"
+                counts["now"] += 1
+                counts["most"] = max(counts["most"], counts["now"])
+            try:
+                if not act(sock, path.decode(), head, body, number):
+                    return
+            finally:
+                with lock:
+                    counts["now"] -= 1
+    except OSError:
+        pass
+    finally:
+        sock.close()
+
+
+def listen(context=None):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+
+    def accept():
+        while True:
+            sock, _ = listener.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with lock:
+                counts["connections"] += 1
+            threading.Thread(target=serve, args=(sock, context), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def main():
+    threading.stack_size(256 * 1024)
+    with tempfile.TemporaryDirectory(prefix="mltoken-http-") as directory:
+        ca = LocalCa(directory)
+        ports = [listen()] + [listen(ca.context(name)) for name in ("good", "wrong_host", "other_ca", "expired")]
+        print(*ports, ca.ca_file(), ca.ca_file("ca2"), flush=True)
+        sys.stdin.read()
+    os._exit(0)
+
+
+main()
