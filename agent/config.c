@@ -46,6 +46,8 @@ struct reader {
     size_t entry_count, entry_capacity;
 };
 
+#define HIDDEN_KEY "(a key not shown, it may be a secret)"
+
 static const char *const agent_keys[] = {"default_profile", "store"};
 
 static int grow(void *array, size_t *capacity, size_t count, size_t size)
@@ -126,7 +128,7 @@ static int unknown_key(struct reader *reader, struct profile *profile, const str
     bool shown = nearest || looks_like_key(small);
     if (nearest)
         return problem(reader, profile, pair->line, name, "unknown key; did you mean %s?", nearest);
-    return problem(reader, profile, pair->line, shown ? name : "(a key not shown, it may be a secret)",
+    return problem(reader, profile, pair->line, shown ? name : HIDDEN_KEY,
                    "unknown key; remove it (mltoken.conf(5) has the list)");
 }
 
@@ -145,9 +147,9 @@ static size_t known_keys(const struct grant *grant, const char **ret, size_t siz
 static int read_common(struct reader *reader)
 {
     struct profile *profile = reader->profile;
+    char why[LIMIT_TEXT];
     for (int i = 0; i < KEY_COUNT; i++) {
         const struct pair *pair = &reader->section.common[i];
-        char why[LIMIT_TEXT];
         if (!pair->line || pair->value.length == 0)
             continue;
         char *value = profile_text(profile, pair->value);
@@ -170,33 +172,36 @@ static const struct key *own_key(const struct grant *grant, struct span name)
     return NULL;
 }
 
+static int read_other(struct reader *reader, const struct pair *pair)
+{
+    struct profile *profile = reader->profile;
+    const struct key *key = own_key(profile->grant, pair->name);
+    if (!key) {
+        const char *known[KEY_COUNT + LIMIT_CONFIG_KEYS];
+        return unknown_key(reader, profile, pair, known, known_keys(profile->grant, known, ELEMENTS(known)));
+    }
+    if (pair->value.length == 0)
+        return 0; /* complained about when it was read */
+    struct setting *setting = &profile->settings[profile->setting_count++];
+    *setting = (struct setting){profile_text(profile, pair->name), profile_text(profile, pair->value), pair->line};
+    if (!setting->key || !setting->value)
+        return -ENOMEM;
+    const char *why = key->check ? key->check(setting->value) : NULL;
+    return why ? problem(reader, profile, pair->line, key->name, "%s", why) : 0;
+}
+
 /* Keys that the common table does not know: the grant's own, or nobody's. */
 static int read_others(struct reader *reader)
 {
     struct profile *profile = reader->profile;
     struct section *section = &reader->section;
-    const char *known[KEY_COUNT + LIMIT_CONFIG_KEYS];
-    size_t known_count = known_keys(profile->grant, known, ELEMENTS(known));
     if (section->other_count == 0)
         return 0;
     profile->settings = profile_allocate(profile, section->other_count * sizeof(*profile->settings));
     if (!profile->settings)
         return -ENOMEM;
     for (size_t i = 0; i < section->other_count; i++) {
-        const struct pair *pair = &section->others[i];
-        const struct key *key = own_key(profile->grant, pair->name);
-        int r = 0;
-        if (!key) {
-            r = unknown_key(reader, profile, pair, known, known_count);
-        } else if (pair->value.length > 0) {
-            struct setting *setting = &profile->settings[profile->setting_count++];
-            *setting =
-                (struct setting){profile_text(profile, pair->name), profile_text(profile, pair->value), pair->line};
-            if (!setting->key || !setting->value)
-                return -ENOMEM;
-            const char *why = key->check ? key->check(setting->value) : NULL;
-            r = why ? problem(reader, profile, pair->line, key->name, "%s", why) : 0;
-        }
+        int r = read_other(reader, &section->others[i]);
         if (r < 0)
             return r;
     }
@@ -305,6 +310,13 @@ static int finish_profile(struct reader *reader)
 
 /* ---- sections ---------------------------------------------------------------------------------------------------- */
 
+static void reset(struct section *section)
+{
+    memset(section->common, 0, sizeof(section->common)); /* others are counted */
+    section->other_count = section->bytes = section->values = 0;
+    section->overflow = false;
+}
+
 static int finish_section(struct reader *reader)
 {
     int r = reader->where == IN_PROFILE ? finish_profile(reader) : 0;
@@ -326,15 +338,16 @@ static bool name_valid(struct span name)
 
 static int begin_profile(struct reader *reader, struct span name, int line)
 {
-    char shown[2 * LIMIT_PROFILE_NAME];
-    text_clean_into(shown, sizeof(shown), name);
-    if (!name_valid(name))
+    if (!name_valid(name)) {
+        char shown[2 * LIMIT_PROFILE_NAME];
+        text_clean_into(shown, sizeof(shown), name);
         return problem(reader, NULL, line, shown,
                        "is not a name for a profile; use 1 to %d letters, digits, . _ - and begin with "
                        "a letter or digit",
                        LIMIT_PROFILE_NAME);
+    }
     if (reader->entry_count == LIMIT_PROFILES)
-        return problem(reader, NULL, line, shown, "is beyond the %d profiles that one agent takes; remove some",
+        return problem(reader, NULL, line, NULL, "is beyond the %d profiles that one agent takes; remove some",
                        LIMIT_PROFILES);
     if (grow(&reader->entries, &reader->entry_capacity, reader->entry_count, sizeof(*reader->entries)) < 0)
         return -ENOMEM;
@@ -346,7 +359,7 @@ static int begin_profile(struct reader *reader, struct span name, int line)
     memcpy(profile->name, name.data, name.length);
     profile->line = line;
     profile->file = profile_text(profile, span_of(reader->file));
-    reader->section = (struct section){0};
+    reset(&reader->section);
     reader->where = IN_PROFILE;
     reader->profile = profile;
     return profile->file ? 0 : -ENOMEM;
@@ -373,7 +386,7 @@ static int begin_section(struct reader *reader, const struct ini_item *item)
         reader->had_agent = true;
         reader->agent_line = item->line;
         reader->where = IN_AGENT;
-        reader->section = (struct section){0};
+        reset(&reader->section);
         return 0;
     }
     char shown[LIMIT_CODE];
@@ -418,33 +431,37 @@ static int add_agent(struct reader *reader, const struct pair *pair)
     return reader->default_file ? 0 : -ENOMEM;
 }
 
+/* A complaint about a key as it was written, in the profile at hand. */
+static int bad_pair(struct reader *reader, const struct pair *pair, bool known, const char *what)
+{
+    char shown[LIMIT_CODE];
+    text_clean_into(shown, sizeof(shown), pair->name);
+    return problem(reader, reader->profile, pair->line, known || looks_like_key(shown) ? shown : HIDDEN_KEY, "%s",
+                   what);
+}
+
 static int add_profile(struct reader *reader, const struct pair *pair)
 {
     struct section *section = &reader->section;
-    int key = key_find(pair->name), first = 0;
+    int key = key_find(pair->name), first = key >= 0 ? section->common[key].line : 0;
     for (size_t i = 0; key < 0 && i < section->other_count; i++)
         if (span_equals(section->others[i].name, pair->name))
             first = section->others[i].line;
-    if (key >= 0)
-        first = section->common[key].line;
-    char shown[LIMIT_CODE];
-    text_clean_into(shown, sizeof(shown), pair->name);
-    if (first)
-        return problem(reader, reader->profile, pair->line,
-                       key >= 0 || looks_like_key(shown) ? shown : "(a key not shown)",
-                       "repeated key, first at line %d; remove one", first);
-    if (key < 0 && section->other_count == LIMIT_CONFIG_KEYS)
-        return section->overflow ? 0
-                                 : (section->overflow = true, problem(reader, reader->profile, pair->line, NULL,
-                                                                      "too many unknown keys; is this a profile?"));
+    if (first) {
+        char what[LIMIT_CODE];
+        (void)snprintf(what, sizeof(what), "repeated key, first at line %d; remove one", first);
+        return bad_pair(reader, pair, key >= 0, what);
+    }
+    if (key < 0 && section->other_count == LIMIT_CONFIG_KEYS) {
+        bool told = section->overflow;
+        section->overflow = true;
+        return told ? 0
+                    : problem(reader, reader->profile, pair->line, NULL, "too many unknown keys; is this a profile?");
+    }
     *(key >= 0 ? &section->common[key] : &section->others[section->other_count++]) = *pair;
     section->bytes += pair->name.length + pair->value.length;
     section->values++;
-    if (pair->value.length > 0)
-        return 0;
-    bool named = key >= 0 || looks_like_key(shown);
-    return problem(reader, reader->profile, pair->line, named ? shown : "(a key not shown)",
-                   "has no value; give one or remove the line");
+    return pair->value.length > 0 ? 0 : bad_pair(reader, pair, key >= 0, "has no value; give one or remove the line");
 }
 
 static int read_item(struct reader *reader, const struct ini_item *item)
@@ -513,7 +530,11 @@ static int join(struct reader *reader)
     size_t count = reader->entry_count;
     if (count == 0)
         return 0;
-    qsort(entries, count, sizeof(*entries), compare);
+    for (size_t i = 1; i < count; i++)
+        if (compare(&entries[i - 1], &entries[i]) > 0) {
+            qsort(entries, count, sizeof(*entries), compare);
+            break;
+        }
     config->profiles = calloc(count, sizeof(*config->profiles));
     if (!config->profiles)
         return -ENOMEM;

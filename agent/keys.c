@@ -421,6 +421,11 @@ int keys_check_endpoints(const struct profile *profile, int *ret_key, char probl
     const char *const urls[] = {profile->token_endpoint, profile->device_authorization_endpoint,
                                 profile->revocation_endpoint, profile->jwks_uri};
     struct url authority, url;
+    bool any = false;
+    for (size_t i = 0; i < ELEMENTS(urls); i++)
+        any = any || urls[i];
+    if (!any)
+        return 0;
     bool local = !profile->authority || (url_parse(profile->authority, &authority) == 0 && !authority.https);
     for (size_t i = 0; i < ELEMENTS(urls); i++) {
         if (!urls[i] || url_parse(urls[i], &url) < 0 || url.https)
