@@ -12,12 +12,26 @@ static bool name_character(char c)
 
 bool source_env_allowed(struct span name)
 {
-    static const char *const prefixes[] = {"LD_",    "GLIBC_",   "GCONV_",  "MALLOC_",   "SSL",         "OPENSSL",
-                                           "CURL_",  "NLS",      "LOC",     "RES_",      "HOSTALIASES", "RESOLV",
-                                           "NSS_",   "MLTOKEN_", "LISTEN_", "WATCHDOG_", "NOTIFY_",     "ASAN_",
-                                           "UBSAN_", "TSAN_",    "LSAN_"};
-    static const char *const names[] = {"HOME",  "PATH", "IFS",    "ENV",  "BASH_ENV", "SHELLOPTS",
-                                        "TZDIR", "TZ",   "TMPDIR", "LANG", "LC_ALL",   "DBUS_SESSION_BUS_ADDRESS"};
+    static const char *const prefixes[] = {"LD_",     "GLIBC_", "GCONV_",  "MALLOC_",  "SSL",     "OPENSSL",
+                                           "CURL_",   "RES_",   "RESOLV_", "MLTOKEN_", "LISTEN_", "WATCHDOG_",
+                                           "NOTIFY_", "ASAN_",  "LSAN_",   "UBSAN_",   "TSAN_"};
+    static const char *const names[] = {"HOME",
+                                        "PATH",
+                                        "IFS",
+                                        "ENV",
+                                        "BASH_ENV",
+                                        "SHELLOPTS",
+                                        "TZ",
+                                        "TZDIR",
+                                        "TMPDIR",
+                                        "LANG",
+                                        "LC_ALL",
+                                        "LANGUAGE",
+                                        "LOCPATH",
+                                        "NLSPATH",
+                                        "HOSTALIASES",
+                                        "LOCALDOMAIN",
+                                        "DBUS_SESSION_BUS_ADDRESS"};
     static const char proxy[] = "_proxy";
     if (name.length == 0 || name.length > LIMIT_ENV_NAME || (name.data[0] >= '0' && name.data[0] <= '9'))
         return false;

@@ -48,6 +48,9 @@
 #define LIMIT_PROBLEM            2048 /* one message about the configuration */
 #define LIMIT_PROFILE_HINT       1024 /* storage that an ordinary profile needs */
 
+/* the process */
+#define LIMIT_DESCRIPTORS        65536 /* of RLIMIT_NOFILE, when the hard limit allows */
+
 /* logging */
 #define LIMIT_LOG_VALUE          1024        /* one value */
 #define LIMIT_LOG_LINE           (16 * 1024) /* one event; a longer one is dropped */

@@ -307,7 +307,8 @@ static void test_sources(void **state)
 static void test_env_names(void **state)
 {
     (void)state;
-    static const char *const allowed[] = {"CI_SECRET", "x", "_", "AZURE_CLIENT_SECRET", "LDAP_PASSWORD", "PROXY"};
+    static const char *const allowed[] = {"CI_SECRET",    "x",    "_", "AZURE_CLIENT_SECRET", "LDAP_PASSWORD",
+                                          "LOCAL_SECRET", "PROXY"};
     static const char *const refused[] = {"",
                                           "1A",
                                           "A-B",
@@ -326,6 +327,7 @@ static void test_env_names(void **state)
                                           "HOME",
                                           "NOTIFY_SOCKET",
                                           "MLTOKEN_SOCK",
+                                          "LOCPATH",
                                           "CURL_HOME",
                                           "\xc3\xa4"};
     for (size_t i = 0; i < ELEMENTS(allowed); i++)

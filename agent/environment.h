@@ -1,0 +1,29 @@
+/* The agent's environment is an allow-list of its own, whoever started it (INTERFACE section 2): the agent executes
+ * itself anew with it, from /, with no descriptors but 0 to 2, the manager's listening sockets and those it asks to
+ * keep. What the loader and the libraries would act on (LD_*, SSLKEYLOGFILE, proxies, locale paths) is gone before
+ * main() runs again.
+ *
+ * The values of env: sources travel through that exec under names of our own (MLTOKEN_VALUE_...), are then moved into
+ * the arena of secrets and wiped from the memory that /proc/PID/environ shows. Only names that the configuration
+ * mentions at the start are taken along; one that is written into it later was not in the agent's environment.
+ *
+ * Order in main(): command_open(), hardening_apply(), environment_clean(), secret_arena_open(), environment_keep(), and
+ * only then worker_new(), whose process would otherwise show the values in its own environ for ever. */
+#pragma once
+
+#include "secret.h"
+#include <stddef.h>
+
+/* Returns 0 when the process already runs in the clean environment; else it does not return but executes itself anew.
+ * `keep`: further descriptors to leave open, known by number to the new image. A negative errno: it could not (-ELOOP:
+ * it was executed anew and the environment is still not clean). */
+int environment_clean(char *const argv[], const int *keep, size_t keep_count);
+/* Moves the values of env: sources into the arena: 0, -ENOMEM, or -EMSGSIZE when one is larger than LIMIT_SECRET (the
+ * others are kept; that one is missing). */
+int environment_keep(void);
+/* The value of an env: source, borrowed until the agent ends, or NULL. */
+struct secret *environment_secret(const char *name);
+void environment_forget(void); /* drops them all */
+/* How many listening sockets the service manager passed, from descriptor 3 on; they are CLOEXEC now, and the variables
+ * that told so are taken out. 0: none, or they were meant for another process. */
+int environment_sockets(void);
