@@ -12,7 +12,13 @@ static const struct command {
 } commands[] = {
     {"get", command_get, "[PROFILE]", "print a token"},
     {"login", command_login, "[PROFILE]", "sign in"},
+    {"logout", command_logout, "[PROFILE] [--all]", "sign out"},
     {"status", command_status, "[PROFILE]", "show the agent and its profiles"},
+    {"show", command_show, "[PROFILE]", "show a token's claims and times"},
+    {"verify", command_verify, "", "check a JWT from standard input"},
+    {"exec", command_exec, "[PROFILE] -- COMMAND ...", "run a command with tokens in its environment"},
+    {"config", command_config, "new|check|path", "begin, check or find the configuration"},
+    {"doctor", command_doctor, "[PROFILE]", "test each link and say what to do"},
 };
 
 static int help(void)

@@ -23,13 +23,13 @@ static bool dark(const QRcode *code, int x, int y)
     return x >= 0 && y >= 0 && x < code->width && y < code->width && (code->data[y * code->width + x] & 1);
 }
 
-/* Dark on light whatever the terminal's colours are: two rows of modules to a line, and a quiet zone of two */
+/* Dark on light whatever the terminal's colours are: two rows of modules to a line, and a quiet zone of four */
 static void draw(struct buffer *to, const QRcode *code)
 {
     static const char *const blocks[] = {" ", "\u2584", "\u2580", "\u2588"};
-    for (int y = -2; y < code->width + 2; y += 2) {
+    for (int y = -4; y < code->width + 4; y += 2) {
         buffer_text(to, "\033[30;107m");
-        for (int x = -2; x < code->width + 2; x++)
+        for (int x = -4; x < code->width + 4; x++)
             buffer_text(to, blocks[2 * dark(code, x, y) + dark(code, x, y + 1)]);
         buffer_text(to, "\033[0m\n");
     }
