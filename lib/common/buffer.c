@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 
 static int fail(struct buffer *buffer, int error)
@@ -15,7 +16,8 @@ int buffer_reserve(struct buffer *buffer, size_t length)
 {
     if (buffer->error)
         return buffer->error;
-    if (length > buffer->maximum || buffer->length > buffer->maximum - length)
+    size_t maximum = buffer->maximum < PTRDIFF_MAX ? buffer->maximum : PTRDIFF_MAX - 1;
+    if (length > maximum || buffer->length > maximum - length)
         return fail(buffer, -EMSGSIZE);
     size_t need = buffer->length + length + 1;
     if (need <= buffer->capacity)
@@ -23,8 +25,8 @@ int buffer_reserve(struct buffer *buffer, size_t length)
     size_t capacity = buffer->capacity ? buffer->capacity : 64;
     while (capacity < need)
         capacity *= 2;
-    if (capacity > buffer->maximum + 1)
-        capacity = buffer->maximum + 1;
+    if (capacity > maximum + 1)
+        capacity = maximum + 1;
     char *data = malloc(capacity); /* not realloc: what it leaves behind could not be wiped */
     if (!data)
         return fail(buffer, -ENOMEM);

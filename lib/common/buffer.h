@@ -12,11 +12,12 @@ struct buffer {
     size_t length;
     size_t capacity;
     size_t maximum;
-    int error; /* 0, -ENOMEM or -EMSGSIZE */
+    int error; /* 0, -ENOMEM, -EMSGSIZE, or -EINVAL of a format */
 };
 
 #define BUFFER(limit) ((struct buffer){.maximum = (limit)})
 
+/* All or nothing; `bytes` must not be the buffer's own. */
 int buffer_append(struct buffer *, const void *bytes, size_t length);
 int buffer_text(struct buffer *, const char *text);
 int buffer_byte(struct buffer *, char byte);
@@ -25,6 +26,7 @@ int buffer_format(struct buffer *, const char *format, ...) __attribute__((forma
 int buffer_reserve(struct buffer *, size_t length);
 /* Drops the first `length` bytes, and wipes what they leave. */
 void buffer_consume(struct buffer *, size_t length);
+/* Empties it, and forgets a failure. */
 void buffer_clear(struct buffer *);
 void buffer_free(struct buffer *);
 /* Hands over the bytes as a malloc'd string, or NULL after a failure. The buffer is empty afterwards. */

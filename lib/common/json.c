@@ -1,6 +1,7 @@
 #include "json.h"
 
 #include "cleanup.h"
+#include "json_check.h"
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -16,7 +17,7 @@ static void tokener_free(json_tokener **tokener)
 
 int json_parse(const char *text, size_t length, int depth, json_object **ret)
 {
-    if (length == 0 || length > INT_MAX || memchr(text, '\0', length))
+    if (length > INT_MAX || !json_check((struct span){text, length}, depth))
         return -EBADMSG;
     /* json-c counts the value inside the innermost container as a level of its own */
     __attribute__((cleanup(tokener_free))) json_tokener *tokener = json_tokener_new_ex(depth + 1);
@@ -25,8 +26,7 @@ int json_parse(const char *text, size_t length, int depth, json_object **ret)
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
     enum json_tokener_error error = json_tokener_get_error(tokener);
-    size_t end = json_tokener_get_parse_end(tokener);
-    if (error != json_tokener_success || (end < length && strspn(text + end, " \t\r\n") < length - end)) {
+    if (error != json_tokener_success) { /* a number alone, whose end json-c cannot see; out of memory */
         json_wipe(value);
         return -EBADMSG;
     }
@@ -77,7 +77,10 @@ int json_integer(json_object *object, const char *name, int64_t *ret)
         return -ENOENT;
     if (!json_object_is_type(member, json_type_int))
         return -EINVAL;
-    *ret = json_object_get_int64(member);
+    int64_t value = json_object_get_int64(member);
+    if (json_object_get_uint64(member) > INT64_MAX || value == INT64_MIN) /* json-c clamps what does not fit */
+        return -EINVAL;
+    *ret = value;
     return 0;
 }
 
@@ -90,7 +93,7 @@ static int decimal(struct span text, int64_t *ret)
     char *end;
     errno = 0;
     long long value = strtoll(digits, &end, 10);
-    if (errno || *end || (digits[0] != '-' && (digits[0] < '0' || digits[0] > '9')))
+    if (errno || end != digits + text.length || (digits[0] != '-' && (digits[0] < '0' || digits[0] > '9')))
         return -EINVAL;
     *ret = value;
     return 0;
@@ -175,8 +178,7 @@ static void wipe_strings(json_object *object)
         for (size_t i = 0; i < json_object_array_length(object); i++)
             wipe_strings(json_object_array_get_idx(object, i));
     } else if (json_object_is_type(object, json_type_object)) {
-        json_object_object_foreach(object, name, value)
-        {
+        json_object_object_foreach (object, name, value) {
             (void)name;
             wipe_strings(value);
         }

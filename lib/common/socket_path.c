@@ -24,10 +24,11 @@ static int set_given(const char *path, struct socket_path *ret)
         return -EINVAL;
     if (strlen(path) >= SOCKET_PATH_SIZE)
         return -ENAMETOOLONG;
-    char directory[SOCKET_PATH_SIZE];
-    (void)snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path), path);
     ret->given = true;
-    return set(ret, directory, slash + 1);
+    (void)snprintf(ret->directory, sizeof(ret->directory), "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    (void)snprintf(ret->agent, sizeof(ret->agent), "%s", path);
+    int n = snprintf(ret->get, sizeof(ret->get), "%.*s/get.sock", (int)(slash - path), path);
+    return n < 0 || (size_t)n >= sizeof(ret->get) ? -ENAMETOOLONG : 0;
 }
 
 static bool own_directory(const char *path, uid_t uid)
@@ -51,9 +52,10 @@ int socket_path_for(uid_t uid, struct socket_path *ret)
 int socket_path_find(const char *given, struct socket_path *ret)
 {
     *ret = (struct socket_path){0};
-    if (!given)
-        given = secure_getenv("MLTOKEN_SOCK");
-    if (given && *given)
+    if (given)
+        return set_given(given, ret);
+    given = secure_getenv("MLTOKEN_SOCK");
+    if (given && *given) /* set to nothing is not set */
         return set_given(given, ret);
     const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
     if (runtime && runtime[0] == '/' && own_directory(runtime, geteuid())) {

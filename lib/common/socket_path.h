@@ -1,5 +1,5 @@
-/* Where the agent's sockets are, and who is at the other end (INTERFACE section 2). Used by agent, library and PAM alike.
- * Nothing here follows a symlink or trusts a directory that somebody else could have made. */
+/* Where the agent's sockets are, and who is at the other end (INTERFACE section 2). Used by agent, library and PAM
+ * alike. Nothing here follows a symlink or trusts a directory that somebody else could have made. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,14 +9,15 @@
 #define SOCKET_PATH_SIZE 108 /* of sun_path, with its NUL */
 
 struct socket_path {
-    char directory[SOCKET_PATH_SIZE]; /* "" when the path names a file in the current directory */
+    char directory[SOCKET_PATH_SIZE]; /* "/" for a path in the root */
     char agent[SOCKET_PATH_SIZE];
     char get[SOCKET_PATH_SIZE]; /* get.sock beside it */
     bool given;                 /* by MLTOKEN_SOCK or an option, not found by the rules */
 };
 
-/* The path by the rules: `given` (an option) or else MLTOKEN_SOCK or else the runtime directories. Environment is read with
- * secure_getenv. -ENAMETOOLONG, -EINVAL for a relative or empty path. */
+/* The path by the rules: `given` (an option) or else MLTOKEN_SOCK or else the runtime directories. Environment is read
+ * with secure_getenv. -EINVAL for a relative or empty path or one that ends with a slash; -ENAMETOOLONG when the path,
+ * or get.sock beside it, does not fit into a socket address. */
 int socket_path_find(const char *given, struct socket_path *ret);
 /* The path for another user, from the uid alone, never from the environment (what PAM uses). */
 int socket_path_for(uid_t uid, struct socket_path *ret);

@@ -4,8 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* One character of UTF-8: its length and value, or 0 for an invalid sequence (overlong forms and surrogates included). */
-static size_t decode(struct span text, uint32_t *ret)
+size_t text_decode(struct span text, uint32_t *ret)
 {
     const unsigned char *p = (const unsigned char *)text.data;
     if (p[0] < 0x80) {
@@ -31,16 +30,26 @@ static size_t decode(struct span text, uint32_t *ret)
 /* Characters that steer a terminal or reorder what a person reads. */
 static bool deceives(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0xad || c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
-           (c >= 0xe0000 && c <= 0xe007f);
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0x00, 0x1f},     {0x7f, 0x9f},     {0xad, 0xad},     {0x34f, 0x34f},   {0x61c, 0x61c},     {0x115f, 0x1160},
+        {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},   {0x3164, 0x3164},
+        {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff0, 0xfffb}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    };
+    if (c >= 0x20 && c < 0x7f)
+        return false;
+    for (size_t i = 0; i < ELEMENTS(ranges); i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return false;
 }
 
 /* Writes one cleaned character to `to` (12 bytes), and tells how many input bytes it was. */
 static size_t clean_one(struct span text, char to[static 12], size_t *written)
 {
     uint32_t c;
-    size_t length = decode(text, &c);
+    size_t length = text_decode(text, &c);
     int n;
     if (length == 0) {
         n = snprintf(to, 12, "\\x%02x", (unsigned char)text.data[0]);
@@ -57,47 +66,53 @@ static size_t clean_one(struct span text, char to[static 12], size_t *written)
 
 void text_clean(struct buffer *buffer, struct span text, size_t maximum)
 {
-    struct span rest = text.length > maximum ? (struct span){text.data, maximum} : text;
-    while (rest.length > 0) {
+    size_t done = 0;
+    while (done < text.length) {
         char one[12];
         size_t written;
-        size_t read = clean_one(rest, one, &written);
+        size_t read = clean_one((struct span){text.data + done, text.length - done}, one, &written);
+        if (done + read > maximum) {
+            buffer_text(buffer, "...");
+            return;
+        }
         if (buffer_append(buffer, one, written) < 0)
             return;
-        rest.data += read;
-        rest.length -= read;
+        done += read;
     }
-    if (text.length > maximum)
-        buffer_text(buffer, "...");
 }
 
 void text_clean_into(char *to, size_t size, struct span text)
 {
-    size_t used = 0;
+    static const char dots[] = "...";
+    size_t used = 0, cut = 0; /* `cut`: the last place where the dots would still fit */
     while (text.length > 0) {
         char one[12];
         size_t written;
         size_t read = clean_one(text, one, &written);
-        if (used + written + 4 > size && text.length > read) { /* leave room for the dots */
-            int n = snprintf(to + used, size - used, "...");
-            (void)n;
-            return;
-        }
-        if (used + written + 1 > size)
+        if (used + sizeof(dots) <= size)
+            cut = used;
+        if (used + written + 1 > size) {
+            used = cut;
+            if (used + sizeof(dots) <= size) {
+                memcpy(to + used, dots, sizeof(dots) - 1);
+                used += sizeof(dots) - 1;
+            }
             break;
+        }
         memcpy(to + used, one, written);
         used += written;
         text.data += read;
         text.length -= read;
     }
-    to[used] = '\0';
+    if (size > 0)
+        to[used] = '\0';
 }
 
 void text_clean_json(struct buffer *buffer, struct span json)
 {
     while (json.length > 0) {
         uint32_t c;
-        size_t length = decode(json, &c);
+        size_t length = text_decode(json, &c);
         if (length == 0)
             buffer_text(buffer, "\\ufffd"), length = 1;
         else if (c > 0xffff && deceives(c))
@@ -118,7 +133,7 @@ static size_t distance(const char *a, const char *b)
     size_t n = strlen(a), m = strlen(b);
     size_t rows[3][LONGEST + 1];
     if (n > LONGEST || m > LONGEST)
-        return LONGEST + 1;
+        return SIZE_MAX;
     for (size_t j = 0; j <= m; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= n; i++) {
@@ -166,5 +181,6 @@ void text_duration(char *to, size_t size, int64_t seconds)
     int64_t rest = seconds % units[i].seconds;
     int n = snprintf(to, size, "%lld %s", (long long)(seconds / units[i].seconds), units[i].name);
     if (i + 1 < ELEMENTS(units) && rest / units[i + 1].seconds > 0 && n > 0 && (size_t)n < size)
-        (void)snprintf(to + n, size - (size_t)n, " %lld %s", (long long)(rest / units[i + 1].seconds), units[i + 1].name);
+        (void)snprintf(to + n, size - (size_t)n, " %lld %s", (long long)(rest / units[i + 1].seconds),
+                       units[i + 1].name);
 }
