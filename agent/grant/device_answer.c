@@ -58,7 +58,7 @@ static int read_codes(json_object *json, struct device_answer *ret, struct failu
 {
     struct span code, text;
     const char *user = NULL;
-    char clean[LIMIT_CODE + 1], message[LIMIT_TEXT + 1];
+    char clean[LIMIT_CODE + 8], message[LIMIT_TEXT + 1];
     if (json_bytes(json, "device_code", LIMIT_DEVICE_CODE, &code) < 0 || code.length == 0)
         return refuse(why, "it has no device_code, or one that is too long", "");
     if (json_string(json, "user_code", LIMIT_CODE, &user) < 0 || !user[0])

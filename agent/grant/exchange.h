@@ -5,9 +5,9 @@
  * Where an endpoint comes from: the profile's own key; for Entra v1, whose metadata describe another issuer and name no
  * device endpoint, the authority's address with the fixed paths of WIRE section 2; else the metadata; for Entra v2 the
  * fixed path again where the metadata are silent.
- * How the client proves itself: as configured; else not at all without a client_secret (the body names client_id), in the
- * body for Entra and where the metadata offer nothing but that, else by client_secret_basic.
- * Owner: the grant's state. The client secret stays in the arena until exchange_close(); bodies are wiped once answered. */
+ * How the client proves itself: as configured; else not at all without a client_secret (the body names client_id), in
+ * the body for Entra and where the metadata offer nothing but that, else by client_secret_basic. Owner: the grant's
+ * state. The client secret stays in the arena until exchange_close(); bodies are wiped once answered. */
 #pragma once
 
 #include "authority/answer.h"
@@ -33,8 +33,8 @@ void exchange_close(struct exchange *);                       /* wipes; may be c
 
 /* Begins a request; the caller then adds its parameters to exchange->body (form_text) and calls exchange_step(). */
 void exchange_begin(struct exchange *, enum endpoint);
-/* Adds what the token is for: scope, resource, audience, claims, or what the dialect has in their place. Without `scopes`
- * only the latter three. */
+/* Adds what the token is for: scope, resource, audience, claims, or what the dialect has in their place. Without
+ * `scopes` only the latter three. */
 int exchange_target(struct exchange *, const struct request *, bool scopes);
 /* The next step of the request begun: METADATA, SECRET, HTTP or FAIL. */
 int exchange_step(struct exchange *, struct step *ret);
@@ -49,11 +49,12 @@ bool profile_is_entra(const struct profile *);
 /* What the request asks for; never NULL. */
 const struct request *input_request(const struct input *);
 /* Whether everything that was asked for was granted: an authority may grant less and only say so in `scope` (RFC 6749
- * section 3.3), and a token without the scope of an API must not be handed out for one that has it. The scopes of OpenID
- * Connect itself do not count, nor does anything of Entra's, which refuses by itself and answers in other spellings. */
+ * section 3.3), and a token without the scope of an API must not be handed out for one that has it. The scopes of
+ * OpenID Connect itself do not count, nor does anything of Entra's, which refuses by itself and answers in other
+ * spellings. */
 bool scopes_granted(const struct profile *, char *const *asked, const char *granted, struct failure *why);
-/* Whether asking for `asked` is asking for just what a sign-in was granted: then scope is left out (RFC 6749 section 6), since
- * authorities refuse even those that they dropped from the grant themselves. */
+/* Whether asking for `asked` is asking for just what a sign-in was granted: then scope is left out (RFC 6749 section
+ * 6), since authorities refuse even those that they dropped from the grant themselves. */
 bool scopes_same(char *const *asked, const char *granted);
 /* When it was the scope that was refused: says which. */
 void failure_name_scope(struct failure *, const struct request *, const struct profile *);

@@ -1,5 +1,5 @@
-/* Taking a sign-in back at the authority (RFC 7009), for every grant that has a refresh token. A machine to be embedded.
- * An authority without a revocation endpoint (Entra has none) is no failure: DONE, not revoked. */
+/* Taking a sign-in back at the authority (RFC 7009), for every grant that has a refresh token. A machine to be
+ * embedded. An authority without a revocation endpoint (Entra has none) is no failure: DONE, not revoked. */
 #pragma once
 
 #include "grant/exchange.h"

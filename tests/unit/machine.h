@@ -1,0 +1,234 @@
+/* A runner for tests: takes the steps of a grant's machine and answers them from a list. What an answer points to is
+ * freed right after the call, so that a machine that keeps it is found by AddressSanitizer; a WAIT moves the clock. */
+#pragma once
+
+#include "authority/metadata.h"
+#include "buffer.h"
+#include "cleanup.h"
+#include "grant/grant.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+/* after the four above */
+#include <cmocka.h>
+
+#define TEXT(literal)  ((char *)(uintptr_t)(literal))
+#define TOKEN_URL      "https://login.example.org/token"
+#define DEVICE_URL     "https://login.example.org/device"
+#define REVOCATION_URL "https://login.example.org/revoke"
+
+/* One answer. The step that it answers is named, so that a list reads as the conversation. */
+struct reply {
+    enum step_kind kind;
+    int status;
+    const char *body, *headers;
+    int error;
+    bool maybe_sent;
+    const struct metadata *metadata;
+    const struct identity *identity;
+};
+
+#define OK(text)       ((struct reply){.kind = STEP_HTTP, .status = 200, .body = (text)})
+#define SAYS(n, text)  ((struct reply){.kind = STEP_HTTP, .status = (n), .body = (text)})
+#define ERROR(name)    SAYS(400, "{\"error\":\"" name "\"}")
+#define LOST           ((struct reply){.kind = STEP_HTTP, .error = -ETIMEDOUT, .maybe_sent = true})
+#define UNSENT         ((struct reply){.kind = STEP_HTTP, .error = -ECONNREFUSED})
+#define SECRET_IS(s)   ((struct reply){.kind = STEP_SECRET, .body = (s)})
+#define METADATA_IS(m) ((struct reply){.kind = STEP_METADATA, .metadata = (m)})
+#define YES(step)      ((struct reply){.kind = (step)})
+#define NO(step, n)    ((struct reply){.kind = (step), .error = (n)})
+
+/* What the last SAVE kept. */
+struct kept {
+    int count;
+    bool has_token, uncertain, unanswered;
+    char token[256], scope[256], subject[256];
+};
+
+struct machine {
+    const struct grant *grant;
+    void *state;
+    struct profile profile;
+    struct request asked;
+    struct credential held;
+    struct input input;
+    struct tick tick;
+    struct step step;
+    struct kept kept;
+    int requests, waits;
+    char url[512], body[4096], authorization[1024];
+};
+
+static void machine_note(struct machine *m)
+{
+    if (m->step.kind == STEP_HTTP) {
+        const struct http_step *http = &m->step.http;
+        m->requests++;
+        assert_string_equal(http->method, "POST");
+        assert_true(http->body.length < sizeof(m->body));
+        (void)snprintf(m->url, sizeof(m->url), "%s", http->url);
+        (void)snprintf(m->body, sizeof(m->body), "%.*s", (int)http->body.length,
+                       http->body.length ? http->body.data : "");
+        m->authorization[0] = '\0';
+        for (size_t i = 0; i < http->header_count; i++)
+            if (strcmp(http->headers[i].name, "Authorization") == 0)
+                (void)snprintf(m->authorization, sizeof(m->authorization), "%.*s", (int)http->headers[i].value.length,
+                               http->headers[i].value.data);
+    } else if (m->step.kind == STEP_SAVE) {
+        const struct credential *save = m->step.save;
+        struct span token = save->refresh_token ? secret_span(save->refresh_token) : (struct span){0};
+        m->kept = (struct kept){.count = m->kept.count + 1,
+                                .has_token = save->refresh_token != NULL,
+                                .uncertain = save->uncertain,
+                                .unanswered = save->unanswered};
+        (void)snprintf(m->kept.token, sizeof(m->kept.token), "%.*s", (int)token.length, token.length ? token.data : "");
+        (void)snprintf(m->kept.scope, sizeof(m->kept.scope), "%s", save->scope ? save->scope : "(none)");
+        (void)snprintf(m->kept.subject, sizeof(m->kept.subject), "%s", save->identity.subject);
+    }
+}
+
+/* A profile that needs no metadata; tests change what they are about. */
+static void machine_open(struct machine *m, const struct grant *grant)
+{
+    *m = (struct machine){.grant = grant,
+                          .profile = {.name = "p",
+                                      .grant = grant,
+                                      .authority = TEXT("https://login.example.org"),
+                                      .token_endpoint = TEXT(TOKEN_URL),
+                                      .device_authorization_endpoint = TEXT(DEVICE_URL),
+                                      .revocation_endpoint = TEXT(REVOCATION_URL),
+                                      .dialect = DIALECT_OIDC,
+                                      .client_id = TEXT("me")},
+                          .asked = {.min_valid_s = -1},
+                          .tick = {.boot_ms = 1000, .wall_s = 1800000000}};
+    m->input = (struct input){.profile = &m->profile, .asked = &m->asked};
+}
+
+static void machine_end(struct machine *m)
+{
+    if (m->state)
+        m->grant->end(m->state);
+    free(m->state);
+    m->state = NULL;
+}
+
+static enum step_kind machine_start(struct machine *m, enum grant_op op)
+{
+    machine_end(m);
+    m->state = calloc(1, m->grant->state_size);
+    assert_non_null(m->state);
+    assert_int_equal(m->grant->start(m->state, op, &m->input, &m->tick, &m->step), 0);
+    machine_note(m);
+    return m->step.kind;
+}
+
+static struct span machine_copy(const char *text)
+{
+    size_t length = text ? strlen(text) : 0;
+    char *copy = length ? malloc(length) : NULL;
+    if (copy)
+        memcpy(copy, text, length);
+    return (struct span){.data = copy, .length = length};
+}
+
+static enum step_kind machine_answer(struct machine *m, struct reply reply)
+{
+    assert_int_equal(m->step.kind, reply.kind);
+    if (m->step.kind == STEP_WAIT) {
+        assert_true(m->step.wait_ms > 0);
+        m->waits++;
+        m->tick.boot_ms += m->step.wait_ms;
+    }
+    struct answer answer = {.error = reply.error,
+                            .maybe_sent = reply.maybe_sent,
+                            .status = reply.status,
+                            .headers = machine_copy(reply.headers),
+                            .body = machine_copy(reply.body),
+                            .metadata = reply.metadata,
+                            .identity = reply.identity};
+    assert_int_equal(m->grant->next(m->state, &answer, &m->tick, &m->step), 0);
+    free((char *)(uintptr_t)answer.headers.data);
+    free((char *)(uintptr_t)answer.body.data);
+    machine_note(m);
+    return m->step.kind;
+}
+
+/* Answers `count` replies in turn, and returns the kind of the step that comes after them. */
+static enum step_kind machine_run(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
+{
+    machine_start(m, op);
+    for (size_t i = 0; i < count; i++)
+        machine_answer(m, replies[i]);
+    return m->step.kind;
+}
+
+/* Takes the machine to its end from where it stands, each step answered by the next reply of its kind, or else failed.
+ */
+static enum step_kind machine_drain(struct machine *m, const struct reply *replies, size_t count, size_t next)
+{
+    for (int steps = 0; m->step.kind != STEP_DONE && m->step.kind != STEP_FAIL; steps++) {
+        assert_true(steps < 2000);
+        size_t i = next;
+        while (i < count && replies[i].kind != m->step.kind)
+            i++;
+        struct reply failed = {.kind = m->step.kind, .error = m->step.kind == STEP_WAIT ? 0 : -EIO};
+        machine_answer(m, i < count ? replies[i] : failed);
+        if (i < count)
+            next = i + 1;
+    }
+    return m->step.kind;
+}
+
+/* A conversation that ends well: cancelled at every step, and with every single answer failed in turn. */
+static void machine_torture(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
+{
+    for (size_t stop = 0; stop <= count; stop++)
+        machine_run(m, op, replies, stop);
+    assert_int_equal(m->step.kind, STEP_DONE);
+    for (size_t broken = 0; broken < count; broken++) {
+        machine_run(m, op, replies, broken);
+        struct reply failed = {.kind = m->step.kind, .error = -EIO, .maybe_sent = broken % 2};
+        machine_answer(m, failed);
+        machine_drain(m, replies, count, broken + 1);
+        if (m->step.kind == STEP_FAIL) {
+            assert_int_not_equal(m->step.fail.kind, FAILURE_NONE);
+            assert_true(m->step.fail.reason[0] != '\0');
+        }
+    }
+    machine_end(m);
+}
+
+static inline bool machine_sent(const struct machine *m, const char *pair)
+{
+    size_t length = strlen(pair);
+    for (const char *p = m->body; *p; p += strcspn(p, "&"), p += *p == '&')
+        if (strcspn(p, "&") == length && strncmp(p, pair, length) == 0)
+            return true;
+    return false;
+}
+
+static inline bool machine_sent_name(const struct machine *m, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *p = m->body; *p; p += strcspn(p, "&"), p += *p == '&')
+        if (strncmp(p, name, length) == 0 && p[length] == '=')
+            return true;
+    return false;
+}
+
+static inline void machine_hold(struct machine *m, const char *token, const char *scope)
+{
+    credential_clear(&m->held);
+    if (token)
+        assert_int_equal(secret_new(token, strlen(token), &m->held.refresh_token), 0);
+    m->held.scope = scope ? strdup(scope) : NULL;
+    m->input.held = &m->held;
+}
+
+static inline void machine_close(struct machine *m)
+{
+    machine_end(m);
+    credential_clear(&m->held);
+}
