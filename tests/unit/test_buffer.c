@@ -7,8 +7,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
+
+#include <cmocka.h> /* needs some of the above */
 
 static void test_maximum(void **state)
 {

@@ -4,10 +4,11 @@
 #include "buffer.h"
 #include "cleanup.h"
 #include "limits.h"
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h> /* needs some of the above */
 
 static int parse(const char *text, json_object **ret)
 {

@@ -3,10 +3,11 @@
 
 #include "cleanup.h"
 #include "limits.h"
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h> /* needs some of the above */
 
 static void test_find(void **state)
 {

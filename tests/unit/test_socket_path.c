@@ -2,7 +2,6 @@
 #include "socket_path.h"
 
 #include "cleanup.h"
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +11,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h> /* needs some of the above */
 
 #define STRANGER 12345
 

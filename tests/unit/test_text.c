@@ -3,9 +3,10 @@
 #include "text.h"
 
 #include "cleanup.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h> /* needs some of the above */
 
 static void check_clean(const char *text, size_t length, size_t maximum, const char *expected)
 {
