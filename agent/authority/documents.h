@@ -1,6 +1,7 @@
 /* Metadata documents and key sets, fetched once for all who need them: 200 profiles of one authority fetch one document.
  * Kept by (address, trust domain) for LIMIT_METADATA_AGE_MS, kept longer while fetching a newer one fails. Not found is
- * remembered briefly, other failures not at all (the asker backs off). Waiters are told from the loop, in order. */
+ * remembered briefly, other failures not at all (the asker backs off). Waiters are told from the loop, in order; a profile
+ * that was passed must live until then, or until documents_cancel(). */
 #pragma once
 
 #include "authority/http.h"

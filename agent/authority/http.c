@@ -30,7 +30,7 @@
 struct domain {
     struct domain *next;
     struct http *http;
-    unsigned char key[EVP_MAX_MD_SIZE];
+    unsigned char key[TRUST_KEY_SIZE];
     CURLM *multi;
     X509_STORE *store;
     bool private_ca;
@@ -165,21 +165,20 @@ static void on_idle(void *arg)
     domain_free(arg);
 }
 
-/* What a domain's trust rests on, by content. The system's bundle counts by its file's identity. */
-static int domain_key(const struct trust *trust, bool https, unsigned char *ret)
+/* By content; the system's bundle counts by its file's identity. */
+int trust_key(const struct trust *trust, unsigned char ret[TRUST_KEY_SIZE])
 {
     struct stat st = {0};
     unsigned length = 0;
     int ok = 0;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    const char *proxy = https && trust->proxy ? trust->proxy : "";
-    if (https && trust->ca_pem.length == 0)
+    const char *proxy = trust->proxy ? trust->proxy : "";
+    if (trust->ca_pem.length == 0)
         (void)stat(MLTOKEN_CA_BUNDLE, &st);
-    int64_t numbers[] = {
-        https, (int64_t)trust->ca_pem.length, (int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+    int64_t numbers[] = {(int64_t)trust->ca_pem.length, (int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
     if (context)
         ok = EVP_DigestInit_ex(context, EVP_sha256(), NULL) && EVP_DigestUpdate(context, numbers, sizeof(numbers)) &&
-             EVP_DigestUpdate(context, trust->ca_pem.data, https ? trust->ca_pem.length : 0) &&
+             EVP_DigestUpdate(context, trust->ca_pem.data, trust->ca_pem.length) &&
              EVP_DigestUpdate(context, proxy, strlen(proxy)) && EVP_DigestFinal_ex(context, ret, &length);
     EVP_MD_CTX_free(context);
     return ok ? 0 : -ENOMEM;
@@ -188,8 +187,8 @@ static int domain_key(const struct trust *trust, bool https, unsigned char *ret)
 static int domain_open(struct http *http, const struct trust *trust, bool https, struct domain **ret,
                        struct failure *why)
 {
-    unsigned char key[EVP_MAX_MD_SIZE] = {0};
-    int r = domain_key(trust, https, key);
+    unsigned char key[TRUST_KEY_SIZE] = {0}; /* of plain http: nothing is trusted */
+    int r = https ? trust_key(trust, key) : 0;
     if (r < 0)
         return r;
     for (struct domain *domain = http->domains; domain; domain = domain->next) {

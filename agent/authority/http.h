@@ -23,6 +23,10 @@ struct http_request {
     int64_t timeout_ms;
 };
 
+/* A digest of what a trust rests on: equal keys, equal trust. For caches of what was fetched under it. -ENOMEM. */
+#define TRUST_KEY_SIZE 32
+int trust_key(const struct trust *, unsigned char ret[TRUST_KEY_SIZE]);
+
 /* Told once, from the loop, never from inside http_start. answer->error: -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH,
  * -ENOTCONN (lost), -EPROTO (TLS, with the reason in why), -EMSGSIZE (too long), -EBADMSG. `why` names the host. */
 typedef void http_done_fn(void *arg, const struct answer *);

@@ -91,6 +91,8 @@
 #define LIMIT_LEEWAY_S           600
 #define LIMIT_CLAIM_SHOWN        256 /* bytes of a claim in an error */
 #define LIMIT_METADATA_AGE_MS    (24L * 3600 * 1000)
+#define LIMIT_METADATA_RETRY_MS  60000 /* an unusable document is fetched again, and a missing one looked for, so often */
+#define LIMIT_DOCUMENTS          1024  /* metadata documents and key sets kept */
 #define LIMIT_JWKS_AGE_MS        (24L * 3600 * 1000)
 #define LIMIT_JWKS_REFETCH_MS    60000 /* for an unknown key id, at most so often */
 

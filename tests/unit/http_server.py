@@ -1,6 +1,7 @@
-"""A raw HTTP server for test_http.c: the path says what goes wrong. Prints one line when ready:
+"""A raw HTTP server for test_http.c and test_documents.c: the path says what goes wrong. Prints one line when ready:
 PLAIN GOOD WRONG_HOST OTHER_CA EXPIRED CA_FILE OTHER_CA_FILE (five ports, two paths). Ends when stdin does."""
 
+import json
 import os
 import socket
 import struct
@@ -13,6 +14,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from authority.tls import LocalCa  # noqa: E402
 
 lock = threading.Lock()
+hits = {}  # by path
+broken = set()  # cases that POST /break/CASE has broken
 counts = {"connections": 0, "requests": 0, "posts": 0, "now": 0, "most": 0}
 
 
@@ -51,8 +54,66 @@ def forever(sock, block):
         sock.sendall(block)
 
 
+OPENID, OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
+
+
+def document(sock, case, which):
+    """The metadata of the authority http://127.0.0.1:PORT/CASE: which is openid, inserted or appended."""
+    base = "http://127.0.0.1:%d" % sock.getsockname()[1]
+    issuer = base + "/" + case if case != "liar" else "https://evil.example"
+    text = json.dumps({"issuer": issuer, "token_endpoint": base + "/token", "jwks_uri": base + "/keys/" + case}).encode()
+    with lock:
+        if case in broken:
+            return reply(sock, b"busy", b"503 Service Unavailable", b"Retry-After: 7\r\n")
+    if case == "slowdoc":
+        time.sleep(0.2)
+    if case == which or case in ("good", "liar", "slowdoc"):
+        return reply(sock, text)
+    if case == "throttled":
+        return reply(sock, b"slow down", b"429 Too Many Requests", b"Retry-After: 9\r\n")
+    if case == "cut":
+        return False
+    if case == "html" and which == "openid":
+        return reply(sock, b"<html>sign in</html>")
+    if case == "html" and which == "inserted":
+        return reply(sock, text)
+    if case == "login" and which == "openid":
+        return reply(sock, b"", b"302 Found", b"Location: /login\r\n")
+    if case == "login":
+        return reply(sock, text)
+    return reply(sock, b"no", b"404 Not Found")
+
+
+def find_document(sock, path):
+    """Whether the connection stays; None when it is the path of something else."""
+    if path.startswith("/hits/"):
+        return None
+    if path.endswith(OPENID):
+        return document(sock, path[1:-len(OPENID)], "openid") is not False
+    if path.startswith(OAUTH + "/"):
+        return document(sock, path[len(OAUTH) + 1:], "inserted") is not False
+    if path.endswith(OAUTH):
+        return document(sock, path[1:-len(OAUTH)], "appended") is not False
+    return None
+
+
+def keys(sock, case):
+    with lock:
+        bad = case in broken
+    if bad or case == "garbage":
+        return reply(sock, b"<html>")
+    reply(sock, json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": case, "alg": "ES256",
+                                      "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                                      "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}).encode())
+
+
 def act(sock, path, head, body, number):
     """True: the connection stays."""
+    with lock:
+        hits[path] = hits.get(path, 0) + 1
+    found = find_document(sock, path)
+    if found is not None:
+        return found
     word, _, number_text = path.partition("?")[0].strip("/").partition("/")
     value = int(number_text) if number_text.isdigit() else 0
     if word == "ok":
@@ -63,6 +124,16 @@ def act(sock, path, head, body, number):
         with lock:
             text = "%(connections)d %(requests)d %(posts)d %(most)d" % counts
         reply(sock, text.encode())
+    elif word == "hits":
+        with lock:
+            text = "%d" % hits.get("/" + number_text, 0)
+        reply(sock, text.encode())
+    elif word == "break":
+        with lock:
+            broken.symmetric_difference_update([number_text])
+        reply(sock, b"done")
+    elif word == "keys":
+        keys(sock, number_text)
     elif word == "slow":
         time.sleep(value / 1000)
         reply(sock, b"late")

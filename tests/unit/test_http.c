@@ -7,24 +7,20 @@
 #include "limits.h"
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <sys/wait.h>
 /* after those above */
 #include <cmocka.h>
+
+#include "http_server.h"
 
 #define SLOW_LOOKUP_MS 3000
 
 static struct loop *loop;
 static struct http *http;
-static int plain, good, wrong_host, other_ca, expired;
-static struct buffer ca = BUFFER(65536), ca2 = BUFFER(65536);
-static FILE *server_in;
-static pid_t server;
+static struct http_server server;
 
 /* What came of one call, copied. */
 struct result {
@@ -85,7 +81,7 @@ static int begin(const struct ask *ask, struct result *result, int *left)
     char url[LIMIT_URL];
     *result = (struct result){.left = left};
     (void)snprintf(url, sizeof(url), "http%s://%s:%d%s", ask->https ? "s" : "", ask->host ? ask->host : "127.0.0.1",
-                   ask->port ? ask->port : plain, ask->path);
+                   ask->port ? ask->port : server.plain, ask->path);
     struct http_step step = {.method = ask->method ? ask->method : "GET", .url = url, .body = span_of(ask->body)};
     if (ask->header.name)
         step.headers[step.header_count++] = ask->header;
@@ -231,20 +227,22 @@ static void refused_at_once(void **state)
 
 static void certificates(void **state)
 {
-    struct span first = buffer_span(&ca), second = buffer_span(&ca2);
+    struct span first = buffer_span(&server.ca), second = buffer_span(&server.ca2);
     (void)state;
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = first}, 0, true, "hello");
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = first, .host = "localhost"}, 0, true,
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = first}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = first, .host = "localhost"}, 0, true,
            "hello");
-    expect((struct ask){.path = "/ok", .https = true, .port = good}, -EPROTO, false, "set ca_file");
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = second}, -EPROTO, false,
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good}, -EPROTO, false, "set ca_file");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = second}, -EPROTO, false,
            "not issued by an authority in ca_file");
-    expect((struct ask){.path = "/ok", .https = true, .port = other_ca, .ca = first}, -EPROTO, false, "in ca_file");
-    expect((struct ask){.path = "/ok", .https = true, .port = other_ca, .ca = second}, 0, true, "hello");
-    expect((struct ask){.path = "/ok", .https = true, .port = wrong_host, .ca = first}, -EPROTO, false,
+    expect((struct ask){.path = "/ok", .https = true, .port = server.other_ca, .ca = first}, -EPROTO, false,
+           "in ca_file");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.other_ca, .ca = second}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.wrong_host, .ca = first}, -EPROTO, false,
            "another host name");
-    expect((struct ask){.path = "/ok", .https = true, .port = expired, .ca = first}, -EPROTO, false, "expired");
-    struct result result = fetch((struct ask){.path = "/ok", .https = true, .port = good, .ca = span_of("no PEM")});
+    expect((struct ask){.path = "/ok", .https = true, .port = server.expired, .ca = first}, -EPROTO, false, "expired");
+    struct result result =
+        fetch((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = span_of("no PEM")});
     assert_int_equal(result.why.kind, FAILURE_INVALID_CONFIGURATION);
     assert_non_null(strstr(result.why.reason, "ca_file holds no certificate"));
     drop(&result);
@@ -254,10 +252,12 @@ static void certificates(void **state)
 static void domains_are_apart(void **state)
 {
     (void)state;
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = buffer_span(&ca)}, 0, true, "hello");
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = buffer_span(&ca2)}, -EPROTO, false,
-           "ca_file");
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = buffer_span(&ca)}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)}, 0, true,
+           "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca2)}, -EPROTO,
+           false, "ca_file");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)}, 0, true,
+           "hello");
 }
 
 static void environment_counts_for_nothing(void **state)
@@ -268,12 +268,16 @@ static void environment_counts_for_nothing(void **state)
         setenv(names[i], "http://127.0.0.1:1", 1);
     setenv("no_proxy", "*", 1);
     expect((struct ask){.path = "/ok"}, 0, true, "hello");
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = buffer_span(&ca)}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)}, 0, true,
+           "hello");
     expect((struct ask){.path = "/ok", .proxy = "http://127.0.0.1:1"}, 0, true,
            "hello"); /* plain text goes through none */
-    expect(
-        (struct ask){.path = "/ok", .https = true, .port = good, .ca = buffer_span(&ca), .proxy = "http://127.0.0.1:1"},
-        -EHOSTUNREACH, false, "the proxy http://127.0.0.1:1");
+    expect((struct ask){.path = "/ok",
+                        .https = true,
+                        .port = server.good,
+                        .ca = buffer_span(&server.ca),
+                        .proxy = "http://127.0.0.1:1"},
+           -EHOSTUNREACH, false, "the proxy http://127.0.0.1:1");
     for (size_t i = 0; i < ELEMENTS(names); i++)
         unsetenv(names[i]);
     unsetenv("no_proxy");
@@ -329,7 +333,8 @@ static void a_hanging_place_leaves_room(void **state)
     (void)state;
     for (size_t i = 0; i < MANY; i++)
         assert_int_equal(begin(&ask, &results[i], &ignored), 0);
-    expect((struct ask){.path = "/ok", .https = true, .port = good, .ca = buffer_span(&ca)}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)}, 0, true,
+           "hello");
     for (size_t i = 0; i < MANY; i++) {
         assert_int_equal(results[i].told, 0);
         http_cancel(results[i].call);
@@ -373,7 +378,7 @@ static void cancelling(void **state)
     int told = 0;
     char url[64];
     (void)state;
-    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/slow/50", plain);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/slow/50", server.plain);
     struct http_step step = {.method = "GET", .url = url};
     struct http_request request = {.step = &step, .allow_http = true, .timeout_ms = 10000};
     memset(cancelled, 0, sizeof(cancelled));
@@ -404,47 +409,11 @@ static void freeing(void **state)
     expect((struct ask){.path = "/ok"}, 0, true, "hello");
 }
 
-/* ---- the server
- * --------------------------------------------------------------------------------------------------------- */
-
-static void read_pem(const char *path, struct buffer *to)
-{
-    char block[4096];
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    buffer_append(to, block, fread(block, 1, sizeof(block), file));
-    (void)fclose(file);
-}
-
 static int set_up(void **state)
 {
-    char line[1024], first[400], second[400];
-    int in[2], out[2];
-    sigset_t all;
     (void)state;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+    if (http_server_start(&server) < 0)
         return -1;
-    server = fork();
-    if (server == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        execl("/usr/bin/python3", "python3", "tests/unit/http_server.py", (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    server_in = fdopen(in[1], "w");
-    FILE *from = fdopen(out[0], "r");
-    if (!server_in || !from || !fgets(line, sizeof(line), from))
-        return -1;
-    (void)fclose(from);
-    if (sscanf(line, "%d %d %d %d %d %399s %399s", &plain, &good, &wrong_host, &other_ca, &expired, first, second) != 7)
-        return -1;
-    read_pem(first, &ca);
-    read_pem(second, &ca2);
     return http_global_init() < 0 || loop_new(&loop) < 0 || http_new(loop, &http) < 0 ? -1 : 0;
 }
 
@@ -453,11 +422,7 @@ static int tear_down(void **state)
     (void)state;
     http_free(http);
     loop_free(loop);
-    buffer_free(&ca);
-    buffer_free(&ca2);
-    (void)fclose(server_in);
-    kill(server, SIGTERM);
-    return waitpid(server, NULL, 0) == server ? 0 : -1;
+    return http_server_stop(&server);
 }
 
 int main(void)
