@@ -338,14 +338,11 @@ static bool name_valid(struct span name)
 
 static int begin_profile(struct reader *reader, struct span name, int line)
 {
-    if (!name_valid(name)) {
-        char shown[2 * LIMIT_PROFILE_NAME];
-        text_clean_into(shown, sizeof(shown), name);
-        return problem(reader, NULL, line, shown,
-                       "is not a name for a profile; use 1 to %d letters, digits, . _ - and begin with "
-                       "a letter or digit",
-                       LIMIT_PROFILE_NAME);
-    }
+    if (!name_valid(name))
+        return problem(
+            reader, NULL, line, "[profile]",
+            "is followed by what is not a name; use 1 to %d letters, digits, . _ - and begin with a letter or digit",
+            LIMIT_PROFILE_NAME);
     if (reader->entry_count == LIMIT_PROFILES)
         return problem(reader, NULL, line, NULL, "is beyond the %d profiles that one agent takes; remove some",
                        LIMIT_PROFILES);
@@ -389,9 +386,7 @@ static int begin_section(struct reader *reader, const struct ini_item *item)
         reset(&reader->section);
         return 0;
     }
-    char shown[LIMIT_CODE];
-    text_clean_into(shown, sizeof(shown), item->name);
-    return problem(reader, NULL, item->line, shown, "unknown section; write [profile NAME] or [agent]");
+    return problem(reader, NULL, item->line, NULL, "unknown section; write [profile NAME] or [agent]");
 }
 
 static int add_agent(struct reader *reader, const struct pair *pair)
@@ -571,9 +566,8 @@ static int check_default(struct reader *reader)
         names[i] = config->profiles[i]->name;
     const char *nearest = text_nearest(config->default_profile, names, config->profile_count);
     reader->file = reader->default_file;
-    int r = problem(reader, NULL, reader->default_line, "default_profile", "there is no profile %s%s%s",
-                    config->default_profile, nearest ? "; did you mean " : "; add [profile ...] or name another",
-                    nearest ? nearest : "");
+    int r = problem(reader, NULL, reader->default_line, "default_profile", "there is no such profile%s%s",
+                    nearest ? "; did you mean " : "; add it or name another", nearest ? nearest : "");
     free(names);
     return r;
 }

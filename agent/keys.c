@@ -29,19 +29,17 @@ static bool printable(const char *text)
     return true;
 }
 
-/* What was written, for a message about a word that was to be chosen from a list. */
+/* A word that was to be chosen from a list. It is not repeated: nobody knows what was put into the wrong line. */
 static int unknown_word(char problem[static LIMIT_TEXT], const char *value, const char *const *words, size_t count)
 {
-    char shown[LIMIT_CODE], list[LIMIT_TEXT / 2];
+    char list[LIMIT_TEXT / 2] = "";
     size_t used = 0;
-    text_clean_into(shown, sizeof(shown), span_of(value));
     const char *nearest = text_nearest(value, words, count);
-    list[0] = '\0';
     for (size_t i = 0; i < count && used < sizeof(list); i++)
         used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", words[i]);
     if (nearest)
-        return key_problem(problem, "\"%s\" is not known; did you mean %s? (known: %s)", shown, nearest, list);
-    return key_problem(problem, "\"%s\" is not known; use one of: %s", shown, list);
+        return key_problem(problem, "is not known; did you mean %s? (known: %s)", nearest, list);
+    return key_problem(problem, "is not known; use one of: %s", list);
 }
 
 static int choose(const char *value, const char *const *words, size_t count, int *ret, char problem[static LIMIT_TEXT])

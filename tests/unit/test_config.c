@@ -370,6 +370,11 @@ static void test_no_echo(void **state)
         "[agent]\nclient_secret = " SECRET "\n",
         "[agent]\npassword = " SECRET "\n",
         "[agent]\nstore = " SECRET "\n",
+        "[agent]\ndefault_profile = " SECRET "\n",
+        "[profile " SECRET "/]\n",
+        "[" SECRET "]\n",
+        "[profile p]\ngrant = " SECRET "\n",
+        "[profile p]\ndialect = " SECRET "\n",
         "[profil x]\nclient_secret = " SECRET "\n",
     };
     for (size_t i = 0; i < ELEMENTS(texts); i++) {
@@ -387,18 +392,18 @@ static void test_sections(void **state)
     static const struct {
         const char *text, *start, *part;
     } cases[] = {
-        {"[profiles x]\na = b\n", "f:1: profiles x: ", "unknown section"},
-        {"[profile]\na = b\n", "f:1: profile: ", "unknown section"},
-        {"[profile a/b]\na = b\n", "f:1: a/b: ", "not a name"},
-        {"[profile .a]\n", "f:1: .a: ", "not a name"},
-        {"[profile \"a\"]\n", "f:1: \"a\": ", "not a name"},
+        {"[profiles x]\na = b\n", "f:1: ", "unknown section"},
+        {"[profile]\na = b\n", "f:1: ", "unknown section"},
+        {"[profile a/b]\na = b\n", "f:1: [profile]: ", "not a name"},
+        {"[profile .a]\n", "f:1: [profile]: ", "not a name"},
+        {"[profile \"a\"]\n", "f:1: [profile]: ", "not a name"},
         {"a = b\n", "f:1: ", "before any section"},
         {"[agent]\n[agent]\n", "f:2: [agent]: ", "repeated section, first at line 1"},
         {"[agent]\nscope = x\n", "f:2: scope: ", "belongs into a profile"},
         {"[agent]\ndefualt_profile = x\n", "f:2: defualt_profile: ", "did you mean default_profile?"},
         {"[agent]\nstore = memory\nstore = memory\n", "f:3: store: ", "repeated key"},
         {"[agent]\nstore =\n", "f:2: store: ", "has no value"},
-        {"[agent]\ndefault_profile = x\n", "f:2: default_profile: ", "there is no profile x"},
+        {"[agent]\ndefault_profile = x\n", "f:2: default_profile: ", "there is no such profile"},
         {"[agent\nclient_secret = x\n", "f:1: a section is", "alone on its line"},
         {"[profile a]\n", "f:1: grant: ", "is missing"},
     };

@@ -58,7 +58,7 @@ static int inside(char **argv)
     char directory[4096];
     struct rlimit core;
     sigset_t blocked;
-    if (hardening_apply() < 0 || hardening_allocators() < 0)
+    if (hardening_apply() < 0)
         return 2;
     int r = environment_clean(argv, NULL, 0);
     if (r < 0) {
@@ -341,25 +341,6 @@ static void test_command_fails(void **state)
     assert_string_equal(said, "");
 }
 
-static void test_allocators(void **state)
-{
-    (void)state;
-    char *text = hardening_strdup("secret"), *big;
-    assert_string_equal(text, "secret");
-    big = hardening_realloc(text, 100000);
-    assert_string_equal(big, "secret");
-    big = hardening_realloc(big, 8);
-    assert_string_equal(big, "secret");
-    assert_null(hardening_realloc(big, 0));
-    char *fresh = hardening_realloc(NULL, 10);
-    assert_non_null(fresh);
-    hardening_free(fresh);
-    hardening_free(NULL);
-    unsigned char *zero = hardening_calloc(3, 5);
-    assert_int_equal(zero[14], 0);
-    hardening_free(zero);
-}
-
 static void test_which_socket(void **state)
 {
     (void)state;
@@ -416,7 +397,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_value_limit),    cmocka_unit_test(test_forged_mark),
         cmocka_unit_test(test_passed_sockets), cmocka_unit_test(test_closed_standard),
         cmocka_unit_test(test_command),        cmocka_unit_test(test_command_fails),
-        cmocka_unit_test(test_allocators),     cmocka_unit_test(test_which_socket),
+        cmocka_unit_test(test_which_socket),
     };
     return cmocka_run_group_tests_name("environment", tests, set_up, tear_down);
 }
