@@ -628,7 +628,7 @@ static int compare_name(const void *name, const void *profile)
     return strcmp(name, (*(struct profile *const *)profile)->name);
 }
 
-const struct profile *config_profile(const struct config *config, const char *name)
+struct profile *config_profile(const struct config *config, const char *name)
 {
     struct profile *const *found = NULL;
     if (config->profile_count > 0)
@@ -636,7 +636,7 @@ const struct profile *config_profile(const struct config *config, const char *na
     return found ? *found : NULL;
 }
 
-const struct profile *config_default(const struct config *config)
+struct profile *config_default(const struct config *config)
 {
     if (config->default_profile)
         return config_profile(config, config->default_profile);

@@ -29,9 +29,9 @@ struct config_text {
 int config_read(const struct config_text *texts, size_t count, struct config **ret);
 struct config *config_free(struct config *); /* always NULL */
 /* NULL when there is none. */
-const struct profile *config_profile(const struct config *, const char *name);
+struct profile *config_profile(const struct config *, const char *name);
 /* The profile meant when none is named: NULL when there is no such. */
-const struct profile *config_default(const struct config *);
+struct profile *config_default(const struct config *);
 /* The paths: "/etc/mltoken/config" and the user's. *ret are malloc'd; the user's is NULL without HOME. */
 int config_paths(char **ret_system, char **ret_user);
 

@@ -30,6 +30,7 @@ struct profile *profile_new(size_t hint)
     profile->storage = block_new(hint < LEAST_BLOCK ? LEAST_BLOCK : hint, NULL);
     if (!profile->storage)
         return NULL;
+    profile->references = 1;
     profile->refresh_ahead_s = REFRESH_AHEAD_DEFAULT;
     profile->min_valid_s = DEFAULT_MIN_VALID_S;
     profile->timeout_ms = LIMIT_HTTP_MS;
@@ -65,9 +66,15 @@ char *profile_text(struct profile *profile, struct span text)
     return copy;
 }
 
+struct profile *profile_ref(struct profile *profile)
+{
+    profile->references++;
+    return profile;
+}
+
 struct profile *profile_free(struct profile *profile)
 {
-    if (!profile)
+    if (!profile || --profile->references > 0)
         return NULL;
     for (struct profile_block *block = profile->storage, *next; block; block = next) {
         next = block->next;

@@ -62,6 +62,7 @@ struct profile {
     size_t setting_count;
     char *fingerprint; /* every setting as text: equal fingerprints are equal profiles */
 
+    unsigned references; /* it lives until the last one is dropped */
     struct profile_block *storage;
 };
 
@@ -69,6 +70,7 @@ struct profile {
 struct profile *profile_new(size_t hint);
 void *profile_allocate(struct profile *, size_t size); /* zeroed, aligned for anything; NULL: no memory */
 char *profile_text(struct profile *, struct span text);
-struct profile *profile_free(struct profile *); /* always NULL */
+struct profile *profile_ref(struct profile *);
+struct profile *profile_free(struct profile *); /* drops one reference; always NULL */
 /* The value of a key that the grant alone knows, or NULL. */
 const char *profile_setting(const struct profile *, const char *key);

@@ -1,0 +1,344 @@
+#include "token/cache.h"
+
+#include "cleanup.h"
+#include "message.h"
+#include <errno.h>
+
+enum { BUCKETS = 4096, USABLE_MS = 1000 /* a token that ends sooner is of no use to anybody */ };
+
+struct cache {
+    size_t holders, entries;
+    struct holder *buckets[BUCKETS];
+};
+
+static size_t bucket(const char *name)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 1099511628211u;
+    return hash % BUCKETS;
+}
+
+int cache_new(struct cache **ret)
+{
+    *ret = calloc(1, sizeof(**ret));
+    return *ret ? 0 : -ENOMEM;
+}
+
+struct cache *cache_free(struct cache *cache)
+{
+    if (!cache)
+        return NULL;
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (cache->buckets[i])
+            cache_remove(cache, cache->buckets[i]);
+    free(cache);
+    return NULL;
+}
+
+struct holder *cache_find(const struct cache *cache, const char *profile)
+{
+    struct holder *holder = cache->buckets[bucket(profile)];
+    while (holder && strcmp(holder->profile->name, profile) != 0)
+        holder = holder->chain;
+    return holder;
+}
+
+int cache_add(struct cache *cache, struct profile *profile, struct holder **ret)
+{
+    struct holder *holder = calloc(1, sizeof(*holder));
+    if (!holder)
+        return -ENOMEM;
+    struct holder **place = &cache->buckets[bucket(profile->name)];
+    holder->profile = profile_ref(profile);
+    holder->chain = *place;
+    *place = holder;
+    cache->holders++;
+    *ret = holder;
+    return 0;
+}
+
+void cache_remove(struct cache *cache, struct holder *holder)
+{
+    struct holder **place = &cache->buckets[bucket(holder->profile->name)];
+    while (*place != holder)
+        place = &(*place)->chain;
+    *place = holder->chain;
+    while (holder->entries)
+        holder_drop_entry(cache, holder->entries);
+    cache->holders--;
+    profile_free(holder->profile);
+    free(holder->identity);
+    free(holder->signed_out);
+    free(holder);
+}
+
+int cache_holders(const struct cache *cache, struct holder ***ret, size_t *ret_count)
+{
+    size_t count = 0;
+    struct holder **holders = calloc(cache->holders + 1, sizeof(struct holder *));
+    if (!holders)
+        return -ENOMEM;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct holder *holder = cache->buckets[i]; holder; holder = holder->chain)
+            holders[count++] = holder;
+    *ret = holders;
+    *ret_count = count;
+    return 0;
+}
+
+size_t cache_entries(const struct cache *cache)
+{
+    return cache->entries;
+}
+
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+/* Parts are joined by a byte that none of them can hold. */
+static char *variant_of(const struct request *request, const struct profile *profile)
+{
+    _cleanup_free_ char *scopes = scopes_join(request_scopes(request, profile));
+    _cleanup_buffer_ struct buffer key = BUFFER(LIMIT_REQUEST);
+    if (!scopes || buffer_format(&key, "%s\n%s\n%s\n%s", scopes, or_empty(request_resource(request, profile)),
+                                 or_empty(request_audience(request, profile)), or_empty(request->claims)) < 0)
+        return NULL;
+    return buffer_take(&key);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(or_empty(a), or_empty(b)) == 0;
+}
+
+/* The request of nearly every call: the profile's own. */
+static bool is_plain(const struct request *request)
+{
+    return !request->scopes && !request->resource && !request->audience && !request->claims;
+}
+
+static void to_front(struct holder *holder, struct entry **place)
+{
+    struct entry *entry = *place;
+    *place = entry->next;
+    entry->next = holder->entries;
+    holder->entries = entry;
+}
+
+/* Makes room when there is none: the least recently asked for goes. */
+static int make_room(struct cache *cache, struct holder *holder)
+{
+    struct entry *oldest = NULL;
+    if (holder->entry_count < LIMIT_CACHE_PER_PROFILE && cache->entries < LIMIT_CACHE_ENTRIES)
+        return 0;
+    for (struct entry *entry = holder->entries; entry; entry = entry->next)
+        if (!entry->flight && !entry->watchers)
+            oldest = entry;
+    if (!oldest)
+        return -EBUSY;
+    holder_drop_entry(cache, oldest);
+    return 0;
+}
+
+static int make_entry(struct cache *cache, struct holder *holder, const struct request *request, char *variant,
+                      struct entry **ret)
+{
+    int r = make_room(cache, holder);
+    struct entry *entry = r < 0 ? NULL : calloc(1, sizeof(*entry));
+    if (!entry || request_copy(request, &entry->request) < 0) {
+        free(entry);
+        free(variant);
+        return r < 0 ? r : -ENOMEM;
+    }
+    entry->request.refresh = false;
+    entry->request.min_valid_s = -1;
+    entry->holder = holder;
+    entry->variant = variant;
+    entry->reply = BUFFER(LIMIT_REPLY);
+    entry->next = holder->entries;
+    holder->entries = entry;
+    holder->entry_count++;
+    cache->entries++;
+    *ret = entry;
+    return 0;
+}
+
+int holder_entry(struct cache *cache, struct holder *holder, const struct request *request, struct entry **ret)
+{
+    if (holder->entries && is_plain(request) && is_plain(&holder->entries->request)) {
+        *ret = holder->entries;
+        return 0;
+    }
+    _cleanup_free_ char *variant = variant_of(request, holder->profile);
+    if (!variant)
+        return -ENOMEM;
+    for (struct entry **place = &holder->entries; *place; place = &(*place)->next) {
+        if (same((*place)->variant, variant)) {
+            to_front(holder, place);
+            *ret = holder->entries;
+            return 0;
+        }
+    }
+    return make_entry(cache, holder, request, TAKE_PTR(variant), ret);
+}
+
+void holder_drop_entry(struct cache *cache, struct entry *entry)
+{
+    struct entry **place = &entry->holder->entries;
+    while (*place != entry)
+        place = &(*place)->next;
+    *place = entry->next;
+    entry->holder->entry_count--;
+    cache->entries--;
+    timer_stop(&entry->timer);
+    entry_forget_token(entry);
+    entry_forget_failure(entry);
+    request_clear(&entry->request);
+    free(entry->variant);
+    free(entry);
+}
+
+void entry_forget_token(struct entry *entry)
+{
+    buffer_free(&entry->reply);
+    entry->value = wipe_free(entry->value);
+    entry->expires_ms = 0;
+}
+
+void entry_forget_failure(struct entry *entry)
+{
+    free(entry->failed);
+    entry->failed = NULL;
+    entry->failures = 0;
+}
+
+enum verdict entry_judge(const struct entry *entry, const struct request *request, int64_t now_ms, struct failure *ret_failure,
+                         bool *ret_alive)
+{
+    int64_t left = entry->reply.length ? entry->expires_ms - now_ms : 0;
+    int64_t need = renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms);
+    bool alive = left >= USABLE_MS && request->min_valid_s < 0 && !request->refresh;
+    *ret_alive = alive;
+    if (left >= USABLE_MS && left >= need && !request->refresh)
+        return VERDICT_SERVE;
+    if (!request->refresh && left >= USABLE_MS && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS &&
+        entry_too_short(entry, request, now_ms, ret_failure))
+        return VERDICT_REFUSE; /* it was just fetched, and the next one would live no longer */
+    if (entry->failed && now_ms < entry->failed_until_ms) {
+        if (alive)
+            return VERDICT_SERVE;
+        *ret_failure = *entry->failed;
+        return VERDICT_REFUSE;
+    }
+    return VERDICT_FETCH;
+}
+
+bool entry_too_short(const struct entry *entry, const struct request *request, int64_t now_ms, struct failure *ret)
+{
+    int64_t left = entry->expires_ms - now_ms;
+    if (request->min_valid_s < 0 || left >= request->min_valid_s * 1000)
+        return false;
+    failure_set(ret, FAILURE_TOKEN_TOO_SHORT, CLASS_DEFINITE,
+                "a new token of this authority lives %lld s, and %lld s were asked for", (long long)(left / 1000),
+                (long long)request->min_valid_s);
+    ret->min_valid_s = request->min_valid_s;
+    ret->expires_at = entry->expires_at;
+    return true;
+}
+
+/* The header line: the profile's template with the token in place of {token}. */
+static int put_header(json_object *token, const char *template, const char *value)
+{
+    static const char mark[] = "{token}";
+    const char *at = strstr(template, mark);
+    _cleanup_buffer_ struct buffer header = BUFFER(LIMIT_TOKEN + LIMIT_CONFIG_LINE);
+    if (!at) /* the configuration has seen to it that there is one */
+        return -EINVAL;
+    buffer_append(&header, template, (size_t)(at - template));
+    buffer_text(&header, value);
+    buffer_text(&header, at + strlen(mark));
+    return buffer_error(&header) ? buffer_error(&header) : json_put_text(token, "header", header.data);
+}
+
+static int put_scopes(json_object *token, const struct entry *entry, const char *granted)
+{
+    char **split = NULL;
+    if (granted && scopes_parse(granted, &split) < 0)
+        split = NULL;
+    char *const *scopes = split ? split : request_scopes(&entry->request, entry->holder->profile);
+    json_object *array = json_object_new_array();
+    int r = array ? 0 : -ENOMEM;
+    for (; r == 0 && scopes && *scopes; scopes++) {
+        json_object *scope = json_object_new_string(*scopes);
+        r = scope && json_object_array_add(array, scope) == 0 ? 0 : -ENOMEM;
+    }
+    scopes_free(split);
+    return r < 0 ? (json_object_put(array), r) : json_put(token, "scopes", array);
+}
+
+static int build_reply(struct entry *entry, const struct tokens *tokens, struct buffer *reply)
+{
+    const struct holder *holder = entry->holder;
+    const struct profile *profile = holder->profile;
+    _cleanup_json_wipe_ json_object *parameters = json_object_new_object();
+    json_object *token = json_object_new_object();
+    if (!parameters || json_put(parameters, "token", token) < 0)
+        return -ENOMEM;
+    if (json_put_text(token, "profile", profile->name) < 0 || json_put_text(token, "value", tokens->access_token) < 0 ||
+        json_put_text(token, "type", "Bearer") < 0 || put_header(token, profile->header, tokens->access_token) < 0 ||
+        json_put_time(token, "expiresAt", entry->expires_at) < 0 || json_put_time(token, "refreshAt", entry->refresh_at) < 0 ||
+        put_scopes(token, entry, tokens->scope) < 0 ||
+        json_put_text(token, "resource", request_resource(&entry->request, profile)) < 0 ||
+        json_put_text(token, "audience", request_audience(&entry->request, profile)) < 0 ||
+        json_put_text(token, "account", holder->identity ? holder->identity->account : NULL) < 0)
+        return -ENOMEM;
+    return message_reply(reply, parameters, false);
+}
+
+int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_t wall_s, uint16_t random)
+{
+    int64_t life_ms = (tokens->expires_in_s < 0 ? 0 : tokens->expires_in_s) * 1000;
+    int64_t renew_ms = renewal_after_ms(entry->holder->profile, life_ms, tokens->refresh_in_s, random);
+    entry->expires_at = wall_s + life_ms / 1000;
+    entry->refresh_at = renew_ms < 0 ? -1 : wall_s + renew_ms / 1000;
+    _cleanup_buffer_ struct buffer reply = BUFFER(LIMIT_REPLY + 1);
+    int r = build_reply(entry, tokens, &reply);
+    if (r < 0)
+        return r;
+    entry_forget_token(entry);
+    entry_forget_failure(entry);
+    entry->reply = reply;
+    reply = BUFFER(0);
+    entry->value = TAKE_PTR(tokens->access_token);
+    entry->fetched_ms = now_ms;
+    entry->life_ms = life_ms;
+    entry->expires_ms = now_ms + life_ms;
+    entry->renew_ms = renew_ms < 0 ? -1 : now_ms + renew_ms;
+    return 0;
+}
+
+int entry_fail(struct entry *entry, const struct failure *failure, int64_t now_ms, int64_t wall_s, uint16_t random)
+{
+    if (!entry->failed && !(entry->failed = malloc(sizeof(*entry->failed))))
+        return -ENOMEM;
+    *entry->failed = *failure;
+    entry->failures++;
+    int64_t wait_ms = renewal_backoff_ms(failure, entry->failures, random);
+    entry->failed_until_ms = now_ms + wait_ms;
+    if (failure->class != CLASS_DEFINITE)
+        entry->failed->retry_at = wall_s + (wait_ms + 999) / 1000;
+    return 0;
+}
+
+int64_t entry_renew_ms(const struct entry *entry, int64_t now_ms)
+{
+    bool wanted =
+        entry->watchers || entry->holder->identity || now_ms - entry->asked_ms < renewal_idle_ms(entry->life_ms);
+    if (!entry->reply.length || !wanted || entry->renew_ms < 0)
+        return -1;
+    if (!entry->failed)
+        return entry->renew_ms;
+    return entry->failed->class == CLASS_DEFINITE ? -1 : entry->failed_until_ms;
+}

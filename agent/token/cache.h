@@ -1,0 +1,91 @@
+/* Whose token, is it fresh, who is waiting. The cache owns one holder a profile; a holder owns one entry for each variant
+ * that was asked for (scopes, resource, audience, claims); an entry owns its token and the reply bytes that go out.
+ * Pure: time comes in as a parameter, nothing here asks anybody. What the conductor hangs on an entry (flight, timer,
+ * waiters) it takes off again before the entry goes. */
+#pragma once
+
+#include "buffer.h"
+#include "loop/loop.h"
+#include "token/failure.h"
+#include "token/profile.h"
+#include "token/renewal.h"
+#include "token/request.h"
+#include "token/tokens.h"
+
+struct conductor;
+struct flight;
+struct holder;
+struct watcher;
+
+struct entry {
+    struct holder *holder;
+    struct entry *next;     /* of the same holder, most recently asked for first */
+    char *variant;          /* the cache key within the profile */
+    struct request request; /* what makes it, for renewals */
+
+    /* the token; reply.length == 0: none */
+    struct buffer reply; /* a whole GetToken reply with its NUL */
+    char *value;
+    int64_t fetched_ms, expires_ms, life_ms; /* CLOCK_BOOTTIME */
+    int64_t renew_ms;                        /* -1: only on demand */
+    int64_t expires_at, refresh_at;          /* epoch seconds; refresh_at -1: only on demand */
+
+    struct failure *failed; /* why the last fetch failed; NULL: it did not */
+    unsigned failures;      /* in a row */
+    int64_t failed_until_ms;
+    int64_t asked_ms; /* when a client last asked */
+
+    struct flight *flight; /* the request under way for it */
+    struct timer timer;    /* its renewal, set by: */
+    struct conductor *renewer;
+    struct watcher *watchers;
+};
+
+struct holder {
+    struct holder *chain;
+    struct profile *profile; /* a reference */
+    uint64_t generation;     /* grows when the profile changes; an answer for an older one is dropped */
+    struct entry *entries;
+    size_t entry_count;
+    struct identity *identity; /* who signed in here; NULL: nobody */
+    struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
+    struct flight *flights;    /* under way or waiting their turn */
+    bool broken;               /* its configuration has a mistake now; profile is the last good one */
+    bool gone;                 /* no longer configured; kept for its flights and its sign-in */
+};
+
+struct cache;
+int cache_new(struct cache **ret);
+struct cache *cache_free(struct cache *);
+struct holder *cache_find(const struct cache *, const char *profile);
+/* Adds a holder for a profile that has none, and takes a reference to the profile. */
+int cache_add(struct cache *, struct profile *, struct holder **ret);
+void cache_remove(struct cache *, struct holder *); /* and frees it, entries included */
+size_t cache_entries(const struct cache *);
+/* Every holder, in no order: a malloc'd array, for walks in which holders may go. */
+int cache_holders(const struct cache *, struct holder ***ret, size_t *ret_count);
+
+/* The entry for a request, made when there is none. Beyond LIMIT_CACHE_PER_PROFILE the one least recently asked for that
+ * nobody waits for or watches makes room (its timer is stopped): -EBUSY when there is none. */
+int holder_entry(struct cache *, struct holder *, const struct request *, struct entry **ret);
+void holder_drop_entry(struct cache *, struct entry *);
+
+enum verdict {
+    VERDICT_SERVE,  /* its reply as it stands */
+    VERDICT_FETCH,  /* ask the authority, or join who does */
+    VERDICT_REFUSE, /* *ret_failure says why */
+};
+/* What to do for a request now. *ret_alive: there is a token that may be served should fetching fail or take long. */
+enum verdict entry_judge(const struct entry *, const struct request *, int64_t now_ms, struct failure *ret_failure,
+                         bool *ret_alive);
+
+/* Puts a new token in, taking its strings, and forgets the failure. `random`: 16 random bits for the jitter. */
+int entry_put(struct entry *, struct tokens *, int64_t now_ms, int64_t wall_s, uint16_t random);
+/* Remembers a failure, and until when nothing is tried. */
+int entry_fail(struct entry *, const struct failure *, int64_t now_ms, int64_t wall_s, uint16_t random);
+void entry_forget_failure(struct entry *);
+void entry_forget_token(struct entry *);
+/* When it is to be renewed in the background (CLOCK_BOOTTIME, ms); -1: not at all. */
+int64_t entry_renew_ms(const struct entry *, int64_t now_ms);
+/* Is what was asked for more than a token just fetched lives? Then *ret says so. */
+bool entry_too_short(const struct entry *, const struct request *, int64_t now_ms, struct failure *ret);
