@@ -1,0 +1,438 @@
+#include "acquire/conductor.h"
+
+#include "acquire/flight.h"
+#include "acquire/signin.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "log.h"
+#include "text.h"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+/* How long a caller waits for a renewal while there is a token alive that it would take. */
+enum { PATIENCE_MS = 2000 };
+
+static uint16_t random16(void)
+{
+    uint16_t value = 0;
+    (void)!getrandom(&value, sizeof(value), 0);
+    return value;
+}
+
+int conductor_new(const struct conductor *parts, struct conductor **ret)
+{
+    struct conductor *conductor = malloc(sizeof(*conductor));
+    if (!conductor)
+        return -ENOMEM;
+    *conductor = *parts;
+    int r = cache_new(&conductor->cache);
+    if (r < 0) {
+        free(conductor);
+        return r;
+    }
+    conductor->started_at = clock_wall_s();
+    *ret = conductor;
+    return 0;
+}
+
+struct conductor *conductor_free(struct conductor *conductor)
+{
+    if (!conductor)
+        return NULL;
+    struct holder **holders;
+    size_t count;
+    if (cache_holders(conductor->cache, &holders, &count) == 0) {
+        for (size_t i = 0; i < count; i++)
+            flight_free_all(holders[i]);
+        free(holders);
+    }
+    cache_free(conductor->cache);
+    config_free(conductor->config);
+    free(conductor);
+    return NULL;
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------------------- */
+
+static void waiter_add(struct flight *flight, struct waiter *waiter)
+{
+    waiter->flight = flight;
+    waiter->next = &flight->waiters;
+    waiter->previous = flight->waiters.previous;
+    waiter->previous->next = flight->waiters.previous = waiter;
+}
+
+void waiter_cancel(struct waiter *waiter)
+{
+    if (!waiter->flight)
+        return;
+    waiter->previous->next = waiter->next;
+    waiter->next->previous = waiter->previous;
+    waiter->flight = NULL;
+}
+
+void conductor_watch(struct conductor *conductor, struct entry *entry, struct watcher *watcher)
+{
+    watcher->entry = entry;
+    watcher->previous = NULL;
+    watcher->next = entry->watchers;
+    if (watcher->next)
+        watcher->next->previous = watcher;
+    entry->watchers = watcher;
+    conductor_plan(conductor, entry);
+}
+
+void watcher_cancel(struct watcher *watcher)
+{
+    if (!watcher->entry)
+        return;
+    if (watcher->previous)
+        watcher->previous->next = watcher->next;
+    else
+        watcher->entry->watchers = watcher->next;
+    if (watcher->next)
+        watcher->next->previous = watcher->previous;
+    watcher->entry = NULL;
+}
+
+static void end_watchers(struct entry *entry, const struct failure *why)
+{
+    while (entry->watchers) {
+        struct watcher *watcher = entry->watchers;
+        watcher_cancel(watcher);
+        watcher->told(watcher->arg, NULL, why);
+    }
+}
+
+static void tell_watchers(struct entry *entry)
+{
+    for (struct watcher *watcher = entry->watchers, *next; watcher; watcher = next) {
+        next = watcher->next;
+        watcher->told(watcher->arg, entry, NULL);
+    }
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------------ */
+
+static int no_such_profile(const struct conductor *conductor, const char *name, struct failure *why)
+{
+    const struct config *config = conductor->config;
+    const char *nearest = NULL;
+    if (config->profile_count == 0) {
+        failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE, "no profile is configured yet; mltoken config new writes one");
+    } else if (!name) {
+        failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE,
+                    "no profile was named, and [agent] default_profile names none that is configured");
+    } else {
+        _cleanup_free_ const char **names = calloc(config->profile_count, sizeof(*names));
+        for (size_t i = 0; names && i < config->profile_count; i++)
+            names[i] = config->profiles[i]->name;
+        nearest = names && config->profile_count <= 1000 ? text_nearest(name, names, config->profile_count) : NULL;
+        failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE, "%s%s%s",
+                    nearest ? "did you mean " : "mltoken status lists the configured ones", nearest ? nearest : "", nearest ? "?" : "");
+    }
+    return -ENOENT;
+}
+
+int conductor_holder(struct conductor *conductor, const char *name, struct holder **ret, struct failure *why)
+{
+    struct holder *holder = name ? cache_find(conductor->cache, name) : NULL;
+    if (holder && !holder->broken && !holder->gone) { /* the hot path */
+        *ret = holder;
+        return 0;
+    }
+    struct profile *profile = name ? config_profile(conductor->config, name) : config_default(conductor->config);
+    if (!profile)
+        return no_such_profile(conductor, name, why);
+    if (profile->problem) {
+        failure_set(why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE, "%s", profile->problem);
+        return -ENOENT;
+    }
+    holder = cache_find(conductor->cache, profile->name);
+    if (!holder && cache_add(conductor->cache, profile, &holder) < 0) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "out of memory");
+        return -ENOENT;
+    }
+    *ret = holder;
+    return 0;
+}
+
+static void on_patience(void *arg)
+{
+    struct flight *flight = arg;
+    struct entry *entry = flight->entry;
+    struct conductor *conductor = flight->conductor;
+    for (struct waiter *waiter = flight->waiters.next, *next; entry && waiter != &flight->waiters; waiter = next) {
+        struct failure why;
+        bool alive;
+        next = waiter->next;
+        (void)entry_judge(entry, waiter->request, loop_now(conductor->loop), &why, &alive);
+        if (!alive)
+            continue;
+        waiter_cancel(waiter);
+        waiter->done(waiter->arg, entry, NULL);
+    }
+}
+
+static int take_off(struct conductor *conductor, struct entry *entry)
+{
+    struct flight *flight;
+    int r = flight_new(conductor, entry->holder, GRANT_ACQUIRE, &entry->request, &flight);
+    if (r < 0)
+        return r;
+    flight->entry = entry;
+    entry->flight = flight;
+    return timer_start(conductor->loop, &flight->patience, loop_now(conductor->loop) + PATIENCE_MS, on_patience, flight);
+}
+
+enum verdict conductor_get(struct conductor *conductor, struct holder *holder, const struct request *request,
+                           struct waiter *waiter, struct entry **ret_entry, struct failure *why)
+{
+    struct entry *entry;
+    bool alive;
+    int64_t now = loop_now(conductor->loop);
+    int r = holder_entry(conductor->cache, holder, request, &entry);
+    if (r < 0) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, r == -EBUSY ? "too many different tokens are wanted of this profile" : "out of memory");
+        return VERDICT_REFUSE;
+    }
+    entry->asked_ms = now;
+    enum verdict verdict = entry_judge(entry, request, now, why, &alive);
+    if (verdict == VERDICT_FETCH && entry->flight && alive && now - entry->flight->started_ms >= PATIENCE_MS && entry->flight->running)
+        verdict = VERDICT_SERVE;
+    *ret_entry = entry;
+    if (verdict == VERDICT_SERVE)
+        conductor->counters.hits++;
+    if (verdict != VERDICT_FETCH)
+        return verdict;
+    if (entry->flight) {
+        conductor->counters.joined++;
+    } else if ((r = take_off(conductor, entry)) < 0) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
+        return VERDICT_REFUSE;
+    }
+    waiter_add(entry->flight, waiter);
+    return VERDICT_FETCH;
+}
+
+/* ---- renewing ---------------------------------------------------------------------------------------------------------- */
+
+static void on_renewal(void *arg)
+{
+    struct entry *entry = arg;
+    if (entry->flight || entry_renew_ms(entry, loop_now(entry->renewer->loop)) < 0)
+        return;
+    entry->renewer->counters.renewed++;
+    (void)take_off(entry->renewer, entry);
+}
+
+void conductor_plan(struct conductor *conductor, struct entry *entry)
+{
+    int64_t due = entry_renew_ms(entry, loop_now(conductor->loop));
+    entry->renewer = conductor;
+    if (due < 0)
+        timer_stop(&entry->timer);
+    else
+        (void)timer_start(conductor->loop, &entry->timer, due, on_renewal, entry); /* without it: renewed on demand */
+}
+
+/* ---- landing ----------------------------------------------------------------------------------------------------------- */
+
+static void set_signed_out(struct holder *holder, const struct failure *failure)
+{
+    if (!failure) {
+        free(holder->signed_out);
+        holder->signed_out = NULL;
+        return;
+    }
+    if (!holder->signed_out)
+        holder->signed_out = malloc(sizeof(*failure));
+    if (holder->signed_out)
+        *holder->signed_out = *failure;
+}
+
+/* Asks again for those whose flight began under settings that have changed. */
+static void ask_again(struct conductor *conductor, struct flight *flight)
+{
+    while (flight->waiters.next != &flight->waiters) {
+        struct waiter *waiter = flight->waiters.next;
+        struct entry *entry = NULL;
+        struct failure why;
+        enum verdict verdict = VERDICT_REFUSE;
+        waiter_cancel(waiter);
+        struct holder *holder;
+        if (conductor_holder(conductor, flight->profile->name, &holder, &why) == 0)
+            verdict = conductor_get(conductor, holder, waiter->request, waiter, &entry, &why);
+        if (verdict != VERDICT_FETCH)
+            waiter->done(waiter->arg, verdict == VERDICT_SERVE ? entry : NULL, verdict == VERDICT_SERVE ? NULL : &why);
+    }
+}
+
+static void answer_waiters(struct flight *flight, struct entry *entry, const struct failure *failure)
+{
+    int64_t now = loop_now(flight->conductor->loop);
+    while (flight->waiters.next != &flight->waiters) {
+        struct waiter *waiter = flight->waiters.next;
+        struct failure why;
+        bool alive;
+        waiter_cancel(waiter);
+        if (failure) {
+            struct request renewed = *waiter->request;
+            (void)entry_judge(entry, &renewed, now, &why, &alive);
+            waiter->done(waiter->arg, alive ? entry : NULL, alive ? NULL : failure);
+        } else if (entry_too_short(entry, waiter->request, now, &why)) {
+            waiter->done(waiter->arg, NULL, &why);
+        } else {
+            waiter->done(waiter->arg, entry, NULL);
+        }
+    }
+}
+
+static void log_failure(const struct flight *flight, const struct failure *failure)
+{
+    enum log_level level = failure->class == CLASS_DEFINITE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+    log_event(level, "no token", "PROFILE", flight->profile->name, "WHY", failure_name(failure->kind), "REASON", failure->reason,
+              "ERROR", *failure->error ? failure->error : NULL, "DESCRIPTION", *failure->description ? failure->description : NULL,
+              "CORRELATION_ID", *failure->correlation_id ? failure->correlation_id : NULL, NULL);
+}
+
+/* Failures of this host's own doing cost the authority nothing, and are mended by hand: the next call tries again. */
+static bool is_remembered(const struct failure *failure)
+{
+    return failure->kind == FAILURE_AUTHORITY_REFUSED || failure->kind == FAILURE_AUTHORITY_UNREACHABLE ||
+           failure->kind == FAILURE_LOGIN_REQUIRED;
+}
+
+static void land_failure(struct flight *flight, struct entry *entry, const struct failure *failure)
+{
+    struct conductor *conductor = flight->conductor;
+    bool nobody = failure->kind == FAILURE_LOGIN_REQUIRED && !flight->input.held;
+    conductor->counters.failed++;
+    if (!nobody)
+        log_failure(flight, failure);
+    if (is_remembered(failure) && !nobody)
+        (void)entry_fail(entry, failure, loop_now(conductor->loop), clock_wall_s(), random16());
+    if (failure->kind == FAILURE_LOGIN_REQUIRED) {
+        set_signed_out(flight->holder, failure);
+        end_watchers(entry, failure);
+    }
+    answer_waiters(flight, entry, entry->failed ? entry->failed : failure);
+}
+
+void conductor_landed(struct conductor *conductor, struct flight *flight, struct tokens *tokens, const struct failure *failure)
+{
+    struct entry *entry = flight->entry;
+    if (flight->generation != flight->holder->generation || !entry) {
+        ask_again(conductor, flight);
+        return;
+    }
+    struct failure why;
+    int r = tokens ? entry_put(entry, tokens, loop_now(conductor->loop), clock_wall_s(), random16()) : 0;
+    if (r < 0) {
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the token could not be kept: %s", strerror(-r));
+        failure = &why;
+    }
+    entry->flight = NULL; /* whoever asks from now on starts a flight of their own */
+    flight->entry = NULL;
+    if (failure) {
+        land_failure(flight, entry, failure);
+    } else {
+        conductor->counters.fetched++;
+        set_signed_out(flight->holder, NULL);
+        log_event(LOG_LEVEL_DEBUG, "token fetched", "PROFILE", flight->profile->name, NULL);
+        answer_waiters(flight, entry, NULL);
+        tell_watchers(entry);
+    }
+    conductor_plan(conductor, entry);
+}
+
+/* ---- configuration ----------------------------------------------------------------------------------------------------- */
+
+static void drop_entries(struct conductor *conductor, struct holder *holder, const struct failure *why)
+{
+    while (holder->entries) {
+        struct entry *entry = holder->entries;
+        end_watchers(entry, why);
+        if (entry->flight)
+            entry->flight->entry = NULL; /* it flies on; its waiters are asked for again when it lands */
+        holder_drop_entry(conductor->cache, entry);
+    }
+}
+
+void conductor_drop(struct conductor *conductor, struct holder *holder, const struct failure *why)
+{
+    holder->generation++;
+    drop_entries(conductor, holder, why);
+    set_signed_out(holder, NULL);
+}
+
+static void on_forgotten(void *arg, int error, const struct credential *credential)
+{
+    (void)arg;
+    (void)error;
+    (void)credential;
+}
+
+void conductor_forget_sign_in(struct conductor *conductor, struct holder *holder)
+{
+    struct store_call *call;
+    free(holder->identity);
+    holder->identity = NULL;
+    (void)store_forget(conductor->store, holder->profile->name, on_forgotten, NULL, &call);
+}
+
+/* A profile that is no longer there gives no tokens; its sign-in stays, for a file that an editor is just replacing is
+ * gone for a moment too. */
+static void retire(struct conductor *conductor, struct holder *holder)
+{
+    struct failure why;
+    (void)no_such_profile(conductor, holder->profile->name, &why);
+    conductor_drop(conductor, holder, &why);
+    holder->gone = true;
+    if (!holder->flights && !holder->identity)
+        cache_remove(conductor->cache, holder);
+}
+
+/* A profile with a mistake is shut until it is mended; what we hold for it stays, for a typo must not sign anybody out. */
+static void reconfigure(struct conductor *conductor, struct holder *holder, struct profile *profile)
+{
+    struct failure why;
+    holder->gone = false;
+    holder->broken = profile->problem != NULL;
+    if (holder->broken)
+        return;
+    if (strcmp(holder->profile->fingerprint, profile->fingerprint) != 0) {
+        failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "the profile's settings have changed; ask anew");
+        conductor_drop(conductor, holder, &why);
+        if (!profile_same_binding(holder->profile, profile))
+            conductor_forget_sign_in(conductor, holder);
+    }
+    profile_free(holder->profile);
+    holder->profile = profile_ref(profile);
+}
+
+void conductor_configure(struct conductor *conductor, struct config *config, bool forgive)
+{
+    struct config *old = conductor->config;
+    conductor->config = config;
+    struct holder **holders;
+    size_t count;
+    if (cache_holders(conductor->cache, &holders, &count) < 0) {
+        conductor->config = old; /* out of memory: stay with what we have */
+        config_free(config);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct holder *holder = holders[i];
+        struct profile *profile = config_profile(config, holder->profile->name);
+        for (struct entry *entry = holder->entries; forgive && entry; entry = entry->next)
+            entry_forget_failure(entry);
+        if (profile)
+            reconfigure(conductor, holder, profile);
+        else
+            retire(conductor, holder);
+    }
+    free(holders);
+    config_free(old);
+}

@@ -1,0 +1,71 @@
+/* The conductor: brings requests, cache, grants, authorities and the store together. One call in flight per cache key, one
+ * per refresh token; whoever asks for the same joins. It owns the cache, the flights and the configuration in force.
+ * Nothing here calls back into a caller: results come from the loop. */
+#pragma once
+
+#include "authority/documents.h"
+#include "config.h"
+#include "store/store.h"
+#include "token/cache.h"
+#include "worker.h"
+
+struct conductor {
+    struct loop *loop;
+    struct http *http;
+    struct documents *documents;
+    struct worker *worker;
+    struct store *store;
+    struct cache *cache;
+    struct config *config;
+    size_t logins;
+    int64_t started_at; /* epoch */
+    struct {
+        uint64_t hits, fetched, joined, failed, renewed;
+    } counters;
+};
+
+/* Parts are borrowed but for the configuration, which is taken. */
+int conductor_new(const struct conductor *parts, struct conductor **ret);
+struct conductor *conductor_free(struct conductor *); /* always NULL; nobody is told */
+
+/* Puts a new configuration in force, and takes it. Profiles that did not change keep everything; of those that did, tokens
+ * are dropped, and requests under way are asked again by the new settings. `forgive`: also forgets refusals. */
+void conductor_configure(struct conductor *, struct config *, bool forgive);
+
+/* Somebody who waits for a token. Embedded; what it points to lives until it is told or cancelled. */
+struct waiter {
+    struct flight *flight; /* NULL: waits for nothing */
+    struct waiter *next, *previous;
+    const struct request *request;
+    /* one of both is set; the entry lives during the call */
+    void (*done)(void *arg, struct entry *, const struct failure *);
+    void *arg;
+};
+void waiter_cancel(struct waiter *);
+
+/* Finds the holder of a profile (NULL: the default one): 0, or -ENOENT with *why set (NoSuchProfile, InvalidConfiguration). */
+int conductor_holder(struct conductor *, const char *profile, struct holder **ret, struct failure *why);
+/* The hot path. VERDICT_SERVE: *ret_entry; REFUSE: *why; FETCH: the waiter waits. */
+enum verdict conductor_get(struct conductor *, struct holder *, const struct request *, struct waiter *,
+                           struct entry **ret_entry, struct failure *why);
+
+/* Somebody who follows a token: told at each new one, and once when it ends (then it is off the list). */
+struct watcher {
+    struct entry *entry; /* NULL: follows nothing */
+    struct watcher *next, *previous;
+    void (*told)(void *arg, struct entry *, const struct failure *end);
+    void *arg;
+};
+void conductor_watch(struct conductor *, struct entry *, struct watcher *);
+void watcher_cancel(struct watcher *);
+
+/* ---- between the files of this room ---- */
+
+/* Forgets every token and failure of a profile; what is under way for it is asked again. Who watches is told `why`. */
+void conductor_drop(struct conductor *, struct holder *, const struct failure *why);
+/* The same of its sign-in, at the store too. */
+void conductor_forget_sign_in(struct conductor *, struct holder *);
+/* (Re)sets the timer of an entry's renewal. */
+void conductor_plan(struct conductor *, struct entry *);
+/* What a flight brought: tokens (their strings may be taken) or a failure. */
+void conductor_landed(struct conductor *, struct flight *, struct tokens *, const struct failure *);

@@ -1,0 +1,54 @@
+/* A flight: one run of a grant's machine, from its first step to DONE or FAIL. It holds its own reference to the profile it
+ * began with; when the configuration changes meanwhile, it flies on (a rotated refresh token must not be lost), but what it
+ * brings is not put under the new settings. */
+#pragma once
+
+#include "acquire/conductor.h"
+#include "grant/grant.h"
+
+struct login;
+struct logout;
+
+struct flight {
+    struct conductor *conductor;
+    struct holder *holder;
+    struct profile *profile;
+    uint64_t generation;
+    struct entry *entry; /* ACQUIRE: where the token goes; NULL when the entry was dropped meanwhile */
+    enum grant_op op;
+    bool serial;  /* uses the refresh token: one at a time for a holder */
+    bool running;
+    struct flight *next; /* of the same holder, in order */
+    struct request request;
+    struct waiter waiters; /* a ring */
+    int64_t started_ms;
+    struct timer patience;
+
+    struct login *login;   /* LOGIN: who is told */
+    struct logout *logout; /* REVOKE: who is told; NULL when they have gone */
+
+    void *state; /* the machine's; NULL before start() */
+    struct input input;
+    struct step step;
+    struct credential held;
+    bool has_held;
+    struct buffer ca_pem;
+
+    /* what the present step waits for */
+    struct http_call *http;
+    struct documents_wait *documents;
+    struct worker_job *job;
+    struct store_call *store;
+    struct verification *verification;
+    struct timer timer;
+    struct task task;
+    struct answer later; /* an answer that is given from a task */
+};
+
+/* Makes a flight and puts it at the end of its holder's queue; it starts by itself when it may. -ENOMEM. */
+int flight_new(struct conductor *, struct holder *, enum grant_op, const struct request *, struct flight **ret);
+/* Ends it at whatever step it is, and starts who waited for it. */
+void flight_free(struct flight *);
+/* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
+void flight_free_all(struct holder *);
+bool profile_same_binding(const struct profile *, const struct profile *);

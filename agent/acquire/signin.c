@@ -1,0 +1,163 @@
+#include "acquire/signin.h"
+
+#include "acquire/flight.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "limits.h"
+#include "log.h"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+static int new_session(char session[static LOGIN_SESSION + 1])
+{
+    uint8_t bytes[LOGIN_SESSION / 2];
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+        return -EIO;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        (void)snprintf(session + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+int conductor_login(struct conductor *conductor, struct holder *holder, struct login *login, struct failure *why)
+{
+    struct request asked = {.min_valid_s = -1, .claims = (char *)(uintptr_t)login->claims};
+    struct flight *flight;
+    if (!(holder->profile->grant->ops & GRANT_LOGIN)) {
+        failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                    "grant %s needs no sign-in: mltoken get fetches its token", holder->profile->grant->name);
+        return -1;
+    }
+    if (conductor->logins >= LIMIT_LOGINS) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%d sign-ins are under way already", LIMIT_LOGINS);
+        return -1;
+    }
+    int r = new_session(login->session);
+    if (r == 0)
+        r = flight_new(conductor, holder, GRANT_LOGIN, &asked, &flight);
+    if (r < 0) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
+        return -1;
+    }
+    conductor->logins++;
+    flight->login = login;
+    login->flight = flight;
+    return 0;
+}
+
+void login_cancel(struct login *login)
+{
+    struct flight *flight = login->flight;
+    if (!flight)
+        return;
+    login->flight = NULL;
+    flight->conductor->logins--;
+    flight_free(flight);
+}
+
+bool login_accepts(const struct flight *flight, const struct identity *identity)
+{
+    const struct identity *known = flight->holder->identity;
+    if (!known || !*known->subject || flight->login->switch_account)
+        return true;
+    return strcmp(known->issuer, identity->issuer) == 0 && strcmp(known->subject, identity->subject) == 0;
+}
+
+/* The sign-in's access token is the profile's first one. */
+static int keep_token(struct flight *flight, struct tokens *tokens, int64_t *ret_expires_at)
+{
+    static const struct request plain = {.min_valid_s = -1};
+    struct conductor *conductor = flight->conductor;
+    struct entry *entry;
+    uint16_t random = 0;
+    int r = holder_entry(conductor->cache, flight->holder, &plain, &entry);
+    if (r < 0)
+        return r;
+    (void)!getrandom(&random, sizeof(random), 0);
+    entry->asked_ms = loop_now(conductor->loop);
+    r = entry_put(entry, tokens, entry->asked_ms, clock_wall_s(), random);
+    if (r < 0)
+        return r;
+    *ret_expires_at = entry->expires_at;
+    conductor_plan(conductor, entry);
+    return 0;
+}
+
+void login_landed(struct flight *flight, struct tokens *tokens, const struct failure *failure)
+{
+    struct login *login = flight->login;
+    struct holder *holder = flight->holder;
+    struct conductor *conductor = flight->conductor;
+    struct failure why;
+    int64_t expires_at = -1;
+    conductor->logins--;
+    login->flight = NULL;
+    if (!failure && flight->generation != holder->generation) {
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the profile's settings changed during the sign-in; sign in again");
+        failure = &why;
+    }
+    if (!failure) {
+        failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "somebody signed in anew");
+        conductor_drop(conductor, holder, &why);
+        flight->generation = holder->generation;
+        int r = keep_token(flight, tokens, &expires_at);
+        if (r < 0)
+            failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the token could not be kept: %s", strerror(-r));
+        failure = r < 0 ? &why : NULL;
+    }
+    if (failure)
+        log_event(LOG_LEVEL_INFO, "sign-in failed", "PROFILE", flight->profile->name, "WHY", failure_name(failure->kind), "REASON",
+                  failure->reason, "ERROR", *failure->error ? failure->error : NULL, NULL);
+    else
+        log_event(LOG_LEVEL_INFO, "signed in", "PROFILE", flight->profile->name, "ACCOUNT",
+                  holder->identity ? holder->identity->account : NULL, NULL);
+    login->done(login->arg, failure ? NULL : holder->identity, expires_at, failure);
+}
+
+/* ---- signing out ------------------------------------------------------------------------------------------------------- */
+
+static void forget(struct conductor *conductor, struct holder *holder)
+{
+    struct failure why;
+    failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "signed out");
+    conductor_drop(conductor, holder, &why);
+    conductor_forget_sign_in(conductor, holder);
+}
+
+/* The newest refresh token is revoked: behind a renewal that is under way, and then forgotten, whatever the authority says. */
+int conductor_logout(struct conductor *conductor, struct holder *holder, struct logout *logout, struct failure *why)
+{
+    static const struct request plain = {.min_valid_s = -1};
+    struct flight *flight;
+    if (!(holder->profile->grant->ops & GRANT_REVOKE)) {
+        forget(conductor, holder);
+        return 1;
+    }
+    int r = flight_new(conductor, holder, GRANT_REVOKE, &plain, &flight);
+    if (r < 0) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
+        return -1;
+    }
+    flight->logout = logout;
+    logout->flight = flight;
+    return 0;
+}
+
+void logout_cancel(struct logout *logout)
+{
+    if (logout->flight)
+        logout->flight->logout = NULL;
+    logout->flight = NULL;
+}
+
+void logout_landed(struct flight *flight, bool revoked, const struct failure *failure)
+{
+    struct logout *logout = flight->logout;
+    forget(flight->conductor, flight->holder);
+    log_event(LOG_LEVEL_INFO, "signed out", "PROFILE", flight->profile->name, "REVOKED", revoked ? "yes" : "no", "REASON",
+              failure ? failure->reason : NULL, NULL);
+    if (!logout)
+        return;
+    logout->flight = NULL;
+    logout->done(logout->arg, revoked, failure);
+}

@@ -1,0 +1,37 @@
+/* Sign-in and sign-out of a person. */
+#pragma once
+
+#include "acquire/conductor.h"
+#include "grant/grant.h"
+
+enum { LOGIN_SESSION = 32 };
+
+/* Somebody who signs in: told of each prompt, then once of the end. Embedded. */
+struct login {
+    struct flight *flight; /* NULL: none */
+    char session[LOGIN_SESSION + 1];
+    bool switch_account;
+    const char *claims; /* asked for; NULL: none. Copied */
+    void (*prompted)(void *arg, const struct prompt_step *);
+    void (*done)(void *arg, const struct identity *, int64_t expires_at, const struct failure *); /* identity may be NULL */
+    void *arg;
+};
+/* 0, or -1 with *why set. */
+int conductor_login(struct conductor *, struct holder *, struct login *, struct failure *why);
+void login_cancel(struct login *);
+
+/* Somebody who signs out one profile. */
+struct logout {
+    struct flight *flight;
+    void (*done)(void *arg, bool revoked, const struct failure *why_not); /* the tokens are forgotten in any case */
+    void *arg;
+};
+/* 0: done will be called; 1: forgotten at once, there was nothing to revoke; -1: *why. */
+int conductor_logout(struct conductor *, struct holder *, struct logout *, struct failure *why);
+void logout_cancel(struct logout *); /* the sign-out goes on */
+
+/* Called by the flight: is this the person that the profile knows? */
+bool login_accepts(const struct flight *, const struct identity *);
+/* Called by the conductor when a flight of LOGIN or REVOKE has ended. */
+void login_landed(struct flight *, struct tokens *, const struct failure *);
+void logout_landed(struct flight *, bool revoked, const struct failure *);
