@@ -1,0 +1,78 @@
+/* A call: one method under way for one connection. It ends by its last reply, or when its connection closes: then what it
+ * waits for is cancelled. Methods are in a table (methods.c); a method is one function that answers at once or leaves
+ * something in the call that will. */
+#pragma once
+
+#include "acquire/signin.h"
+#include "acquire/verification.h"
+#include "json.h"
+#include "server/connection.h"
+
+struct method;
+
+struct call {
+    struct connection *connection;
+    const struct method *method;
+    bool more, oneway;
+    void (*drained)(void *call); /* goes on when what was sent has been read; NULL: waits for something else */
+    struct holder *holder; /* of the profile that was asked for; valid while something below waits */
+    char profile[LIMIT_PROFILE_NAME + 1];
+    struct request request;
+    struct waiter waiter;
+    struct watcher watcher;
+    bool watching;
+    struct login login;
+    struct logout logout;
+    struct verification *verification;
+    char **names; /* logout: those that are left */
+    size_t name_count;
+    size_t position; /* list: the next profile */
+    bool revoked;
+};
+
+/* Begins the call that a whole message holds: 0, or -EBADMSG when it is garbage and the connection is to be closed. */
+int call_begin(struct connection *, struct span message);
+struct call *call_free(struct call *); /* cancels; always NULL */
+
+/* Replies. Each takes its parameters' reference (NULL: none), and ends the call unless it continues. */
+void call_reply(struct call *, json_object *parameters);
+void call_continue(struct call *, json_object *parameters);
+void call_error(struct call *, const char *name, json_object *parameters);
+void call_invalid_parameter(struct call *, const char *parameter);
+void call_fail(struct call *, const struct failure *); /* as an error of org.mltoken.agent */
+
+/* ---- the table ---- */
+
+enum parameter_type { PARAMETER_TEXT, PARAMETER_INTEGER, PARAMETER_BOOLEAN, PARAMETER_TEXTS };
+struct parameter {
+    const char *name;
+    enum parameter_type type;
+    size_t maximum; /* of a text */
+    bool required;
+};
+struct method {
+    const char *name;
+    void (*run)(struct call *, json_object *parameters);
+    bool needs_more;
+    bool limited; /* get.sock answers it too */
+    struct parameter parameters[8];
+};
+
+/* The method by its full name; NULL. Also the service's own two. */
+const struct method *method_find(const char *name);
+bool method_interface_known(const char *name); /* of "INTERFACE.METHOD" */
+
+void method_get_token(struct call *, json_object *);
+void method_watch(struct call *, json_object *);
+void method_login(struct call *, json_object *);
+void method_logout(struct call *, json_object *);
+void method_list(struct call *, json_object *);
+void method_show(struct call *, json_object *);
+void method_verify(struct call *, json_object *);
+void method_list_secrets(struct call *, json_object *);
+void method_status(struct call *, json_object *);
+void method_get_info(struct call *, json_object *);
+void method_get_description(struct call *, json_object *);
+
+/* Finds the profile that a call names: 0 with call->holder and call->profile set, or -1 after an error was replied. */
+int call_holder(struct call *, json_object *parameters);

@@ -1,0 +1,216 @@
+#include "server/connection.h"
+
+#include "cleanup.h"
+#include "limits.h"
+#include "message.h"
+#include "server/call.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+static void on_ready(void *arg, uint32_t events);
+static void on_task(void *arg);
+
+/* What to wait for follows from the state alone: output first, then input unless a call is under way. HUP always comes. */
+static void adjust(struct connection *connection)
+{
+    bool waits = connection->call || (connection->server->held && connection->in.length);
+    uint32_t events = connection->out.length ? EPOLLOUT : waits ? 0 : EPOLLIN;
+    if (events != connection->events && watch_modify(&connection->watch, events) == 0)
+        connection->events = events;
+}
+
+static void on_deadline(void *arg)
+{
+    connection_free(arg);
+}
+
+static void set_deadline(struct connection *connection, int64_t ms)
+{
+    struct loop *loop = connection->server->loop;
+    (void)timer_start(loop, &connection->deadline, loop_now(loop) + ms, on_deadline, connection);
+}
+
+void connection_new(struct server *server, int fd, bool limited)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (!connection || watch_start(server->loop, &connection->watch, fd, EPOLLIN, on_ready, connection) < 0) {
+        free(connection);
+        close(fd);
+        return;
+    }
+    connection->server = server;
+    connection->fd = fd;
+    connection->limited = limited;
+    connection->events = EPOLLIN;
+    connection->in = BUFFER(LIMIT_REQUEST + 1);
+    connection->out = BUFFER(2 * (LIMIT_REPLY + 1));
+    connection->next = server->connections;
+    if (connection->next)
+        connection->next->previous = connection;
+    server->connections = connection;
+    server->connection_count++;
+}
+
+void connection_free(struct connection *connection)
+{
+    struct server *server = connection->server;
+    if (connection->previous)
+        connection->previous->next = connection->next;
+    else
+        server->connections = connection->next;
+    if (connection->next)
+        connection->next->previous = connection->previous;
+    server->connection_count--;
+    call_free(connection->call);
+    watch_stop(&connection->watch);
+    timer_stop(&connection->deadline);
+    task_stop(&connection->task);
+    close(connection->fd);
+    buffer_free(&connection->in);
+    buffer_free(&connection->out);
+    free(connection);
+}
+
+/* Closes from a task, because whoever sends may still look at the connection. */
+static void end(struct connection *connection)
+{
+    connection->ending = true;
+    buffer_clear(&connection->out);
+    connection_resume(connection);
+}
+
+void connection_resume(struct connection *connection)
+{
+    task_start(connection->server->loop, &connection->task, on_task, connection);
+}
+
+void connection_ready(struct connection *connection)
+{
+    connection->call = call_free(connection->call);
+    if (!connection->processing)
+        connection_resume(connection);
+}
+
+void connection_send(struct connection *connection, struct span message)
+{
+    if (connection->ending)
+        return;
+    if (!connection->out.length) {
+        ssize_t n = send(connection->fd, message.data, message.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            end(connection);
+            return;
+        }
+        if (n > 0) {
+            message.data += n;
+            message.length -= (size_t)n;
+        }
+        if (message.length == 0)
+            return;
+        set_deadline(connection, LIMIT_REPLY_MS);
+    }
+    if (buffer_append(&connection->out, message.data, message.length) < 0)
+        end(connection); /* it does not read what it follows */
+    else
+        adjust(connection);
+}
+
+/* Goes on while there are whole messages and nothing in the way: 0, or -1 when the connection has gone. */
+static int process(struct connection *connection)
+{
+    struct buffer *in = &connection->in;
+    while (!connection->call && !connection->ending && !connection->out.length && !connection->server->held) {
+        ssize_t length = message_find(in, LIMIT_REQUEST);
+        if (length == -EAGAIN)
+            break;
+        timer_stop(&connection->deadline);
+        connection->processing = true;
+        if (length < 0 || call_begin(connection, (struct span){in->data, (size_t)length}) < 0) {
+            connection_free(connection); /* garbage */
+            return -1;
+        }
+        connection->processing = false;
+        buffer_consume(in, (size_t)length + 1);
+    }
+    if (connection->ending && !connection->out.length) {
+        connection_free(connection);
+        return -1;
+    }
+    if (connection->out.length)
+        return 0; /* the deadline is that of the reply */
+    if (in->length == 0)
+        buffer_free(in); /* an idle connection holds no memory */
+    else if (!connection->call && !connection->deadline.loop)
+        set_deadline(connection, LIMIT_REQUEST_MS);
+    return 0;
+}
+
+static void on_task(void *arg)
+{
+    struct connection *connection = arg;
+    if (process(connection) == 0)
+        adjust(connection);
+}
+
+/* Reads what is there, at most up to the end of the longest message: 0, or -1 when the connection has gone. */
+static int take_input(struct connection *connection)
+{
+    struct buffer *in = &connection->in;
+    size_t room = in->maximum - in->length;
+    size_t want = room < 4096 ? room : 4096;
+    ssize_t n = -1;
+    if (want == 0 || buffer_reserve(in, want) < 0)
+        errno = EMSGSIZE;
+    else
+        n = recv(connection->fd, in->data + in->length, want, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n == 0 && connection->out.length == 0 && !connection->call) {
+        connection_free(connection);
+        return -1;
+    }
+    if (n < 0) {
+        connection_free(connection);
+        return -1;
+    }
+    in->length += (size_t)n;
+    in->data[in->length] = '\0';
+    return 0;
+}
+
+static int flush(struct connection *connection)
+{
+    struct buffer *out = &connection->out;
+    ssize_t n = send(connection->fd, out->data, out->length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n < 0) {
+        connection_free(connection);
+        return -1;
+    }
+    buffer_consume(out, (size_t)n);
+    if (out->length == 0) {
+        buffer_free(out);
+        timer_stop(&connection->deadline);
+        if (connection->call && connection->call->drained)
+            connection->call->drained(connection->call);
+    } else {
+        set_deadline(connection, LIMIT_REPLY_MS);
+    }
+    return 0;
+}
+
+static void on_ready(void *arg, uint32_t events)
+{
+    struct connection *connection = arg;
+    if ((events & EPOLLERR) || ((events & EPOLLHUP) && !(events & EPOLLIN))) {
+        connection_free(connection); /* the client has gone; its call goes with it */
+        return;
+    }
+    if ((events & EPOLLOUT) && flush(connection) < 0)
+        return;
+    if ((events & EPOLLIN) && take_input(connection) < 0)
+        return;
+    if (process(connection) == 0)
+        adjust(connection);
+}

@@ -1,0 +1,50 @@
+/* One client. Reads whole messages within LIMIT_REQUEST and LIMIT_REQUEST_MS, hands them to the methods one at a time, and
+ * writes replies; a client that dribbles, stalls or sends garbage costs itself its connection and nobody else anything. */
+#pragma once
+
+#include "buffer.h"
+#include "loop/loop.h"
+#include "server/server.h"
+#include <sys/types.h>
+
+struct call;
+
+struct server {
+    struct loop *loop;
+    struct conductor *conductor;
+    struct listener {
+        struct server *server;
+        int fd;
+        bool limited, resting; /* resting: out of descriptors, the listener is left alone for a moment */
+        struct watch watch;
+        struct timer timer;
+    } listeners[2];
+    size_t listener_count;
+    struct connection *connections;
+    size_t connection_count, watch_count;
+    bool held;
+};
+
+struct connection {
+    struct server *server;
+    struct connection *next, *previous;
+    int fd;
+    bool limited;
+    bool processing; /* inside call_begin */
+    bool ending;   /* closes once the output is written */
+    uint32_t events;
+    struct watch watch;
+    struct timer deadline;
+    struct task task; /* goes on with what is in the buffer, or closes */
+    struct buffer in, out;
+    struct call *call; /* the one under way; NULL: ready for the next */
+};
+
+void connection_new(struct server *, int fd, bool limited); /* takes fd */
+void connection_free(struct connection *);
+/* Sends a whole message, NUL included: at once as far as it goes, the rest when the client reads. */
+void connection_send(struct connection *, struct span message);
+/* The call is over: the next one may begin (from a task). */
+void connection_ready(struct connection *);
+/* Goes on with what is in the buffer, from a task. */
+void connection_resume(struct connection *);

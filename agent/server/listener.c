@@ -1,0 +1,102 @@
+#include "cleanup.h"
+#include "limits.h"
+#include "log.h"
+#include "server/connection.h"
+#include "socket_path.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+enum { REST_MS = 100 };
+
+static void on_rested(void *arg)
+{
+    struct listener *listener = arg;
+    listener->resting = false;
+    (void)watch_modify(&listener->watch, EPOLLIN);
+}
+
+/* Out of descriptors: clients wait in the queue, and we do not spin. */
+static void rest(struct listener *listener)
+{
+    struct loop *loop = listener->server->loop;
+    if (timer_start(loop, &listener->timer, loop_now(loop) + REST_MS, on_rested, listener) < 0)
+        return;
+    if (!listener->resting)
+        log_event(LOG_LEVEL_WARNING, "no more connections can be taken for now", NULL);
+    listener->resting = true;
+    (void)watch_modify(&listener->watch, 0);
+}
+
+static void on_client(void *arg, uint32_t events)
+{
+    (void)events;
+    struct listener *listener = arg;
+    struct server *server = listener->server;
+    for (int i = 0; i < LIMIT_ACCEPTS; i++) {
+        uid_t uid;
+        if (server->connection_count >= LIMIT_CONNECTIONS) {
+            rest(listener);
+            return;
+        }
+        _cleanup_close_ int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+            return;
+        if (fd < 0) {
+            rest(listener);
+            return;
+        }
+        if (socket_peer(fd, &uid, NULL) < 0 || uid != geteuid()) {
+            log_event(LOG_LEVEL_WARNING, "another user's connection was refused", NULL);
+            continue;
+        }
+        connection_new(server, TAKE_FD(fd), listener->limited);
+    }
+}
+
+int server_new(struct loop *loop, struct conductor *conductor, struct server **ret)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (!server)
+        return -ENOMEM;
+    server->loop = loop;
+    server->conductor = conductor;
+    *ret = server;
+    return 0;
+}
+
+int server_listen(struct server *server, int fd, bool limited)
+{
+    if (server->listener_count == ELEMENTS(server->listeners))
+        return -ENOSPC;
+    struct listener *listener = &server->listeners[server->listener_count];
+    *listener = (struct listener){.server = server, .fd = fd, .limited = limited};
+    int r = watch_start(server->loop, &listener->watch, fd, EPOLLIN, on_client, listener);
+    if (r == 0)
+        server->listener_count++;
+    return r;
+}
+
+void server_hold(struct server *server, bool hold)
+{
+    server->held = hold;
+    if (hold)
+        return;
+    for (struct connection *connection = server->connections; connection; connection = connection->next)
+        if (connection->in.length && !connection->call)
+            connection_resume(connection);
+}
+
+struct server *server_free(struct server *server)
+{
+    if (!server)
+        return NULL;
+    while (server->connections)
+        connection_free(server->connections);
+    for (size_t i = 0; i < server->listener_count; i++) {
+        watch_stop(&server->listeners[i].watch);
+        timer_stop(&server->listeners[i].timer);
+        close(server->listeners[i].fd);
+    }
+    free(server);
+    return NULL;
+}

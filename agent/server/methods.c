@@ -1,0 +1,95 @@
+#include "cleanup.h"
+#include "limits.h"
+#include "message.h"
+#include "server/call.h"
+#include "server/description.h"
+#include <errno.h>
+
+#define PROFILE     {"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, false}
+#define APPLICATION {"application", PARAMETER_TEXT, LIMIT_APPLICATION, false}
+#define AUDIENCE    {"audience", PARAMETER_TEXT, LIMIT_URL, false}
+
+/* lib/org.mltoken.agent.varlink in code; a test holds the two together. */
+static const struct method methods[] = {
+    {.name = MESSAGE_INTERFACE ".GetToken",
+     .run = method_get_token,
+     .limited = true,
+     .parameters = {PROFILE,
+                    {"scopes", PARAMETER_TEXTS, LIMIT_SCOPE, false},
+                    {"resource", PARAMETER_TEXT, LIMIT_URL, false},
+                    AUDIENCE,
+                    {"claims", PARAMETER_TEXT, LIMIT_CLAIMS, false},
+                    {"minValid", PARAMETER_INTEGER, 0, false},
+                    {"refresh", PARAMETER_BOOLEAN, 0, false},
+                    APPLICATION}},
+    {.name = MESSAGE_INTERFACE ".Watch", .run = method_watch, .needs_more = true, .limited = true, .parameters = {PROFILE}},
+    {.name = MESSAGE_INTERFACE ".Login",
+     .run = method_login,
+     .needs_more = true,
+     .parameters = {PROFILE,
+                    {"policy", PARAMETER_TEXT, LIMIT_CODE, false},
+                    {"claims", PARAMETER_TEXT, LIMIT_CLAIMS, false},
+                    {"switchAccount", PARAMETER_BOOLEAN, 0, false},
+                    APPLICATION}},
+    {.name = MESSAGE_INTERFACE ".Logout", .run = method_logout, .parameters = {PROFILE, {"all", PARAMETER_BOOLEAN, 0, false}}},
+    {.name = MESSAGE_INTERFACE ".List", .run = method_list, .needs_more = true, .limited = true},
+    {.name = MESSAGE_INTERFACE ".Show",
+     .run = method_show,
+     .limited = true,
+     .parameters = {PROFILE, {"remote", PARAMETER_BOOLEAN, 0, false}}},
+    {.name = MESSAGE_INTERFACE ".Verify",
+     .run = method_verify,
+     .limited = true,
+     .parameters = {{"jwt", PARAMETER_TEXT, LIMIT_JWS, true}, PROFILE, AUDIENCE}},
+    {.name = MESSAGE_INTERFACE ".ListSecrets", .run = method_list_secrets, .parameters = {{"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, true}}},
+    {.name = MESSAGE_INTERFACE ".Status", .run = method_status},
+    {.name = MESSAGE_SERVICE ".GetInfo", .run = method_get_info, .limited = true},
+    {.name = MESSAGE_SERVICE ".GetInterfaceDescription",
+     .run = method_get_description,
+     .limited = true,
+     .parameters = {{"interface", PARAMETER_TEXT, LIMIT_TEXT, true}}},
+};
+
+const struct method *method_find(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTS(methods); i++)
+        if (strcmp(methods[i].name, name) == 0)
+            return &methods[i];
+    return NULL;
+}
+
+bool method_interface_known(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    struct span interface = {name, dot ? (size_t)(dot - name) : 0};
+    return span_equals(interface, span_of(MESSAGE_INTERFACE)) || span_equals(interface, span_of(MESSAGE_SERVICE));
+}
+
+void method_get_info(struct call *call, json_object *parameters)
+{
+    (void)parameters;
+    json_object *info = json_object_new_object(), *interfaces = json_object_new_array();
+    (void)json_put_text(info, "vendor", "mltoken");
+    (void)json_put_text(info, "product", "mltoken-agent");
+    (void)json_put_text(info, "version", MLTOKEN_VERSION);
+    (void)json_put_text(info, "url", "https://mltoken.org/");
+    (void)json_object_array_add(interfaces, json_object_new_string(MESSAGE_SERVICE));
+    (void)json_object_array_add(interfaces, json_object_new_string(MESSAGE_INTERFACE));
+    (void)json_put(info, "interfaces", interfaces);
+    call_reply(call, info);
+}
+
+void method_get_description(struct call *call, json_object *parameters)
+{
+    const char *interface = "";
+    (void)json_string(parameters, "interface", LIMIT_TEXT, &interface);
+    bool own = strcmp(interface, MESSAGE_INTERFACE) == 0;
+    json_object *reply = json_object_new_object();
+    if (!own && strcmp(interface, MESSAGE_SERVICE) != 0) {
+        (void)json_put_text(reply, "interface", interface);
+        call_error(call, MESSAGE_SERVICE ".InterfaceNotFound", reply);
+        return;
+    }
+    (void)json_put_text(reply, "description", own ? description_agent : description_service);
+    call_reply(call, reply);
+}

@@ -1,0 +1,139 @@
+/* Login and Logout. */
+#include "cleanup.h"
+#include "limits.h"
+#include "server/call.h"
+#include <errno.h>
+
+static json_object *login_reply(const struct call *call, const char *state)
+{
+    json_object *reply = json_object_new_object();
+    (void)json_put_text(reply, "state", state);
+    (void)json_put_text(reply, "session", call->login.session);
+    return reply;
+}
+
+static void on_prompt(void *arg, const struct prompt_step *step)
+{
+    struct call *call = arg;
+    json_object *reply = login_reply(call, "prompt"), *prompt = json_object_new_object();
+    (void)json_put_text(prompt, "kind", "device");
+    (void)json_put_text(prompt, "verificationUri", step->verification_uri);
+    (void)json_put_text(prompt, "verificationUriComplete", step->verification_uri_complete);
+    (void)json_put_text(prompt, "userCode", step->user_code);
+    (void)json_put_text(prompt, "message", step->message);
+    (void)json_put_time(prompt, "expiresAt", step->expires_at);
+    (void)json_put_integer(prompt, "interval", step->interval_s);
+    (void)json_put(reply, "prompt", prompt);
+    call_continue(call, reply);
+}
+
+static void on_signed_in(void *arg, const struct identity *identity, int64_t expires_at, const struct failure *failure)
+{
+    struct call *call = arg;
+    if (failure) {
+        call_fail(call, failure);
+        return;
+    }
+    json_object *reply = login_reply(call, "done");
+    (void)json_put_text(reply, "account", identity && *identity->account ? identity->account : NULL);
+    (void)json_put_time(reply, "expiresAt", expires_at);
+    call_reply(call, reply);
+}
+
+void method_login(struct call *call, json_object *parameters)
+{
+    struct failure why;
+    const char *policy;
+    if (call_holder(call, parameters) < 0)
+        return;
+    if (json_string(parameters, "policy", LIMIT_CODE, &policy) == 0) {
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "this authority has no user flows to choose from");
+        call_fail(call, &why);
+        return;
+    }
+    call->login = (struct login){.prompted = on_prompt, .done = on_signed_in, .arg = call};
+    (void)json_boolean(parameters, "switchAccount", &call->login.switch_account);
+    (void)json_string(parameters, "claims", LIMIT_CLAIMS, &call->login.claims);
+    int r = conductor_login(call->connection->server->conductor, call->holder, &call->login, &why);
+    call->login.claims = NULL;
+    if (r < 0)
+        call_fail(call, &why);
+}
+
+/* ---- Logout ------------------------------------------------------------------------------------------------------------ */
+
+static void logout_next(struct call *);
+
+static void reply_logout(struct call *call)
+{
+    json_object *reply = json_object_new_object();
+    (void)json_put_boolean(reply, "revoked", call->revoked);
+    call_reply(call, reply);
+}
+
+static void on_signed_out(void *arg, bool revoked, const struct failure *why_not)
+{
+    struct call *call = arg;
+    (void)why_not; /* forgotten here all the same; the log has the reason */
+    call->revoked |= revoked;
+    logout_next(call);
+}
+
+/* One profile after the other, from the last name to the first. */
+static void logout_next(struct call *call)
+{
+    struct conductor *conductor = call->connection->server->conductor;
+    while (call->name_count > 0) {
+        struct failure why;
+        char *name = call->names[--call->name_count];
+        call->holder = cache_find(conductor->cache, name); /* also one that is no longer configured */
+        free(name);
+        call->logout = (struct logout){.done = on_signed_out, .arg = call};
+        if (call->holder && conductor_logout(conductor, call->holder, &call->logout, &why) == 0)
+            return;
+    }
+    reply_logout(call);
+}
+
+/* Those of which anything is held. */
+static int name_all(struct call *call)
+{
+    struct conductor *conductor = call->connection->server->conductor;
+    struct holder **holders;
+    size_t count;
+    int r = cache_holders(conductor->cache, &holders, &count);
+    if (r < 0)
+        return r;
+    call->names = calloc(count + 1, sizeof(char *));
+    for (size_t i = 0; call->names && i < count; i++) {
+        char *name = strdup(holders[i]->profile->name);
+        if (name)
+            call->names[call->name_count++] = name;
+    }
+    free(holders);
+    return call->names ? 0 : -ENOMEM;
+}
+
+void method_logout(struct call *call, json_object *parameters)
+{
+    struct failure why;
+    bool all = false;
+    int r = 0;
+    (void)json_boolean(parameters, "all", &all);
+    if (!all && call_holder(call, parameters) < 0)
+        return;
+    if (all) {
+        r = name_all(call);
+    } else {
+        call->names = calloc(1, sizeof(char *));
+        if (call->names && (call->names[0] = strdup(call->profile)))
+            call->name_count = 1;
+        r = call->name_count ? 0 : -ENOMEM;
+    }
+    if (r < 0) {
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "out of memory");
+        call_fail(call, &why);
+        return;
+    }
+    logout_next(call);
+}

@@ -1,0 +1,111 @@
+/* List, ListSecrets and Status. */
+#include "acquire/report.h"
+#include "acquire/secret_source.h"
+#include "cleanup.h"
+#include "limits.h"
+#include "secret.h"
+#include "server/call.h"
+#include <unistd.h>
+
+static json_object *describe(const struct conductor *conductor, const struct profile *profile)
+{
+    struct report report;
+    json_object *reply = json_object_new_object(), *item = json_object_new_object();
+    report_profile(conductor, profile, &report);
+    (void)json_put_text(item, "name", profile->name);
+    (void)json_put_text(item, "grant", profile->grant ? profile->grant->name : "");
+    (void)json_put_text(item, "authority", profile->authority ? profile->authority : profile->token_endpoint);
+    (void)json_put_text(item, "state", report.state);
+    (void)json_put_text(item, "account", report.account);
+    (void)json_put_time(item, "expiresAt", report.expires_at);
+    (void)json_put_time(item, "refreshAt", report.refresh_at);
+    (void)json_put_text(item, "lastError", *report.error ? report.error : NULL);
+    (void)json_put(reply, "profile", item);
+    return reply;
+}
+
+/* A reply for each profile; a client that does not read keeps only its own place in the list. */
+static void list_on(void *arg)
+{
+    struct call *call = arg;
+    struct conductor *conductor = call->connection->server->conductor;
+    while (call->position < conductor->config->profile_count) {
+        bool last = call->position + 1 == conductor->config->profile_count;
+        json_object *reply = describe(conductor, conductor->config->profiles[call->position++]);
+        if (last) {
+            call_reply(call, reply);
+            return;
+        }
+        call_continue(call, reply);
+        if (call->connection->out.length) { /* goes on when this was read */
+            call->drained = list_on;
+            return;
+        }
+    }
+    call_error(call, "org.mltoken.agent.NoSuchProfile", NULL);
+}
+
+void method_list(struct call *call, json_object *parameters)
+{
+    (void)parameters;
+    list_on(call);
+}
+
+void method_list_secrets(struct call *call, json_object *parameters)
+{
+    static const char *const kinds[] = {[SOURCE_NONE] = "", [SOURCE_FILE] = "file", [SOURCE_ENV] = "env",
+                                        [SOURCE_CREDENTIAL] = "credential", [SOURCE_COMMAND] = "command"};
+    if (call_holder(call, parameters) < 0)
+        return;
+    const struct profile *profile = call->holder->profile;
+    json_object *reply = json_object_new_object(), *secrets = json_object_new_array();
+    const struct source *source = secret_source_of(profile, "client_secret");
+    if (source->kind != SOURCE_NONE) {
+        json_object *item = json_object_new_object();
+        (void)json_put_text(item, "name", "client_secret");
+        (void)json_put_text(item, "source", kinds[source->kind]);
+        (void)json_put_boolean(item, "present", true);
+        (void)json_object_array_add(secrets, item);
+    }
+    if (call->holder->identity) {
+        json_object *item = json_object_new_object();
+        (void)json_put_text(item, "name", "refresh_token");
+        (void)json_put_text(item, "source", store_name(call->connection->server->conductor->store));
+        (void)json_put_boolean(item, "present", true);
+        (void)json_object_array_add(secrets, item);
+    }
+    (void)json_put(reply, "secrets", secrets);
+    call_reply(call, reply);
+}
+
+void method_status(struct call *call, json_object *parameters)
+{
+    (void)parameters;
+    const struct server *server = call->connection->server;
+    const struct conductor *conductor = server->conductor;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        {"profiles", conductor->config->profile_count},
+        {"problems", conductor->config->problem_count},
+        {"tokens", cache_entries(conductor->cache)},
+        {"connections", server->connection_count},
+        {"hits", conductor->counters.hits},
+        {"joined", conductor->counters.joined},
+        {"fetched", conductor->counters.fetched},
+        {"renewed", conductor->counters.renewed},
+        {"failed", conductor->counters.failed},
+        {"secretBytes", secret_arena_used()},
+        {"lockedBytes", secret_arena_locked()},
+    };
+    json_object *reply = json_object_new_object(), *object = json_object_new_object();
+    for (size_t i = 0; i < ELEMENTS(counters); i++)
+        (void)json_put_integer(object, counters[i].name, (int64_t)counters[i].value);
+    (void)json_put_text(reply, "version", MLTOKEN_VERSION);
+    (void)json_put_integer(reply, "pid", getpid());
+    (void)json_put_time(reply, "startedAt", conductor->started_at);
+    (void)json_put_text(reply, "store", store_name(conductor->store));
+    (void)json_put(reply, "counters", object);
+    call_reply(call, reply);
+}

@@ -1,0 +1,231 @@
+/* GetToken, Watch, Show and Verify: what a limited client may ask. */
+#include "authority/jws.h"
+#include "cleanup.h"
+#include "limits.h"
+#include "server/call.h"
+#include <errno.h>
+
+static int copy_text(json_object *parameters, const char *name, size_t maximum, char **ret)
+{
+    const char *text;
+    if (json_string(parameters, name, maximum, &text) < 0 || !*text)
+        return 0;
+    *ret = strdup(text);
+    return *ret ? 0 : -ENOMEM;
+}
+
+/* A list as it came becomes a list as the cache wants it: each member one scope. */
+static int copy_scopes(json_object *parameters, char ***ret)
+{
+    json_object *array;
+    if (json_array(parameters, "scopes", &array) < 0)
+        return 0;
+    _cleanup_buffer_ struct buffer joined = BUFFER(LIMIT_REQUEST);
+    for (size_t i = 0; i < json_object_array_length(array); i++) {
+        buffer_text(&joined, json_object_get_string(json_object_array_get_idx(array, i)));
+        buffer_byte(&joined, ' ');
+    }
+    if (buffer_error(&joined))
+        return buffer_error(&joined);
+    return joined.length ? scopes_parse(joined.data, ret) : 0;
+}
+
+/* The claims parameter goes to the authority as it came, but it must be what it claims to be. */
+static bool claims_sane(const char *claims)
+{
+    _cleanup_json_ json_object *json = NULL;
+    return json_parse(claims, strlen(claims), LIMIT_REQUEST_DEPTH, &json) == 0 && json_object_is_type(json, json_type_object);
+}
+
+/* Fills call->request; NULL, or the parameter that is wrong. */
+static const char *read_request(struct call *call, json_object *parameters)
+{
+    struct request *request = &call->request;
+    if (copy_scopes(parameters, &request->scopes) < 0)
+        return "scopes";
+    if (copy_text(parameters, "resource", LIMIT_URL, &request->resource) < 0)
+        return "resource";
+    if (copy_text(parameters, "audience", LIMIT_URL, &request->audience) < 0)
+        return "audience";
+    if (copy_text(parameters, "claims", LIMIT_CLAIMS, &request->claims) < 0 || (request->claims && !claims_sane(request->claims)))
+        return "claims";
+    if (json_integer(parameters, "minValid", &request->min_valid_s) == 0 &&
+        (request->min_valid_s < 0 || request->min_valid_s > LIMIT_LIFETIME_S))
+        return "minValid";
+    (void)json_boolean(parameters, "refresh", &request->refresh);
+    return NULL;
+}
+
+static void send_token(struct call *call, const struct entry *entry)
+{
+    if (!call->oneway)
+        connection_send(call->connection, buffer_span(&entry->reply));
+    connection_ready(call->connection);
+}
+
+static void on_token(void *arg, struct entry *entry, const struct failure *failure)
+{
+    struct call *call = arg;
+    if (entry)
+        send_token(call, entry);
+    else
+        call_fail(call, failure);
+}
+
+void method_get_token(struct call *call, json_object *parameters)
+{
+    struct failure why;
+    struct entry *entry;
+    if (call_holder(call, parameters) < 0)
+        return;
+    const char *wrong = read_request(call, parameters);
+    if (wrong) {
+        call_invalid_parameter(call, wrong);
+        return;
+    }
+    call->waiter = (struct waiter){.request = &call->request, .done = on_token, .arg = call};
+    enum verdict verdict =
+        conductor_get(call->connection->server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
+    if (verdict == VERDICT_SERVE)
+        send_token(call, entry);
+    else if (verdict == VERDICT_REFUSE)
+        call_fail(call, &why);
+}
+
+/* ---- Watch ------------------------------------------------------------------------------------------------------------- */
+
+/* The ready reply with "continues" put in: it is {"parameters":...} and a NUL. */
+static void continue_with(struct call *call, const struct entry *entry)
+{
+    static const char more[] = ",\"continues\":true}";
+    _cleanup_buffer_ struct buffer message = BUFFER(LIMIT_REPLY + sizeof(more));
+    buffer_append(&message, entry->reply.data, entry->reply.length - 2);
+    buffer_append(&message, more, sizeof(more));
+    if (!buffer_error(&message) && !call->oneway)
+        connection_send(call->connection, buffer_span(&message));
+}
+
+static void on_renewed(void *arg, struct entry *entry, const struct failure *end)
+{
+    struct call *call = arg;
+    if (entry)
+        continue_with(call, entry);
+    else
+        call_fail(call, end);
+}
+
+static void follow(struct call *call, struct entry *entry)
+{
+    continue_with(call, entry);
+    call->watcher = (struct watcher){.told = on_renewed, .arg = call};
+    conductor_watch(call->connection->server->conductor, entry, &call->watcher);
+}
+
+static void on_first(void *arg, struct entry *entry, const struct failure *failure)
+{
+    struct call *call = arg;
+    if (entry)
+        follow(call, entry);
+    else
+        call_fail(call, failure);
+}
+
+void method_watch(struct call *call, json_object *parameters)
+{
+    struct server *server = call->connection->server;
+    struct failure why;
+    struct entry *entry;
+    if (call_holder(call, parameters) < 0)
+        return;
+    if (server->watch_count >= LIMIT_WATCHES) {
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "%d connections watch tokens already", LIMIT_WATCHES);
+        call_fail(call, &why);
+        return;
+    }
+    server->watch_count++;
+    call->watching = true;
+    call->waiter = (struct waiter){.request = &call->request, .done = on_first, .arg = call};
+    enum verdict verdict = conductor_get(server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
+    if (verdict == VERDICT_SERVE)
+        follow(call, entry);
+    else if (verdict == VERDICT_REFUSE)
+        call_fail(call, &why);
+}
+
+/* ---- Show, Verify ------------------------------------------------------------------------------------------------------ */
+
+static void show(struct call *call, const struct entry *entry)
+{
+    json_object *reply = json_object_new_object(), *claims = NULL;
+    if (jws_claims_unverified(span_of(entry->value), &claims) == JWS_OK)
+        (void)json_put(reply, "claims", claims);
+    (void)json_put_time(reply, "expiresAt", entry->expires_at);
+    call_reply(call, reply);
+}
+
+static void on_shown(void *arg, struct entry *entry, const struct failure *failure)
+{
+    struct call *call = arg;
+    if (entry)
+        show(call, entry);
+    else
+        call_fail(call, failure);
+}
+
+void method_show(struct call *call, json_object *parameters)
+{
+    struct failure why;
+    struct entry *entry;
+    bool remote = false;
+    if (call_holder(call, parameters) < 0)
+        return;
+    if (json_boolean(parameters, "remote", &remote) == 0 && remote) {
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "asking the authority about a token is not in this version");
+        call_fail(call, &why);
+        return;
+    }
+    call->waiter = (struct waiter){.request = &call->request, .done = on_shown, .arg = call};
+    enum verdict verdict =
+        conductor_get(call->connection->server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
+    if (verdict == VERDICT_SERVE)
+        show(call, entry);
+    else if (verdict == VERDICT_REFUSE)
+        call_fail(call, &why);
+}
+
+static void on_verified(void *arg, json_object *claims, const struct failure *why)
+{
+    struct call *call = arg;
+    call->verification = NULL;
+    if (why) {
+        call_fail(call, why);
+        return;
+    }
+    json_object *reply = json_object_new_object();
+    (void)json_put(reply, "claims", json_object_get(claims));
+    call_reply(call, reply);
+}
+
+void method_verify(struct call *call, json_object *parameters)
+{
+    struct failure why;
+    const char *audience = NULL, *jwt = "";
+    if (call_holder(call, parameters) < 0)
+        return;
+    struct profile *profile = call->holder->profile;
+    (void)json_string(parameters, "jwt", LIMIT_JWS, &jwt);
+    if (json_string(parameters, "audience", LIMIT_URL, &audience) < 0 || !*audience)
+        audience = profile->audience ? profile->audience : profile->client_id;
+    if (!audience) {
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                    "no audience is known to check the token against: give --audience or set audience");
+        call_fail(call, &why);
+        return;
+    }
+    int r = verification_start_bearer(call->connection->server->conductor, profile, span_of(jwt), audience, on_verified, call,
+                                      &call->verification);
+    if (r < 0) {
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
+        call_fail(call, &why);
+    }
+}
