@@ -15,6 +15,9 @@ includedir  ?= $(prefix)/include
 mandir      ?= $(prefix)/share/man
 sysconfdir  ?= /etc
 systemduserunitdir ?= $(prefix)/lib/systemd/user
+bashcompdir ?= $(prefix)/share/bash-completion/completions
+zshcompdir  ?= $(prefix)/share/zsh/site-functions
+fishcompdir ?= $(prefix)/share/fish/vendor_completions.d
 
 ifneq ($(V),1)
 Q := @
@@ -54,7 +57,8 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all unit clean
+.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz hardening ci
+.DEFAULT_GOAL := all
 
 PROGRAMS  := $(if $(wildcard agent/main.c),$(BUILD)/mltoken-agent) $(if $(CLI_SRC),$(BUILD)/mltoken)
 LIBRARIES := $(BUILD)/libmltoken.a $(if $(wildcard lib/mltoken.map),$(BUILD)/libmltoken.so.0 $(BUILD)/mltoken.pc)
@@ -67,7 +71,9 @@ $(BUILD)/flags.mk: Makefile
 	@for flag in $(WARNINGS) $(HARDEN); do \
 	    if echo 'int main(void) { return 0; }' | $(CC) -Werror -O2 $$flag -x c - -o $(@D)/probe >/dev/null 2>&1; then \
 	        echo "FLAGS_PROBED += $$flag"; fi; done > $@; rm -f $(@D)/probe
-ifeq ($(filter clean deps,$(MAKECMDGOALS)),)
+# these install what they need before anything is compiled
+WRAPPERS := deps deps-build clean demo check lint bench interop fuzz hardening ci
+ifneq ($(filter-out $(WRAPPERS),$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/flags.mk
 endif
 
@@ -109,8 +115,93 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 	    $(BUILD)/agent.a $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS) cmocka) -lm
 
 unit: $(UNIT)
-	$(Q)for t in $(UNIT); do $$t > $$t.log 2>&1 || { cat $$t.log; exit 1; }; done; \
-	    cat $(addsuffix .log,$(UNIT)) | sed -n 's/^\[  PASSED  \] \([0-9]*\).*/\1/p' | awk '{n += $$1} END {print "unit: " n " passed, 0 failed"}'
+
+# ---- the targets of people ---------------------------------------------------------------------------------------
+DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode4 ca-certificates \
+                python3 openssl
+DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1
+DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
+DEPS_FUZZ    := clang libclang-rt-14-dev
+DEPS_INTEROP := glewlwyd sqlite3
+DEPS_BENCH   := oidc-agent-cli
+DEPS         ?= $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_LINT) $(DEPS_FUZZ) $(DEPS_INTEROP) $(DEPS_BENCH)
+SUDO         ?= $(if $(filter 0,$(shell id -u)),,sudo)
+
+# installs what is missing on a Debian, and asks nothing
+deps:
+	@missing=; for package in $(sort $(DEPS)); do \
+	    dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; done; \
+	[ -z "$$missing" ] || { echo "  APT	$$missing"; $(SUDO) apt-get -qq update && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; }
+
+demo:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD)"
+	@$(MAKE) --no-print-directory -j2 all
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/demo/demo.py
+
+check:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST)"
+	@$(MAKE) --no-print-directory -j2 all unit
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) MLTOKEN_SAN=$(SAN) $(PYTHON) tests/check.py $(CHECK)
+
+interop:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST) $(DEPS_INTEROP)"
+	@$(MAKE) --no-print-directory -j2 all
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) INTEROP_BUILD=$(abspath $(BUILD))/interop $(PYTHON) -m pytest -q -p no:cacheprovider tests/interop
+
+bench:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_BENCH)"
+	@$(MAKE) --no-print-directory -j2 all $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/bench/run.py $(BENCH)
+
+lint:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST) $(DEPS_LINT)"
+	@$(MAKE) --no-print-directory -j2 all WERROR=1
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) tests/lint/run.sh
+
+SECS ?= 60
+fuzz:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_FUZZ)"
+	@tests/fuzz/run.sh $(SECS)
+
+# what the programs were linked with
+hardening:
+	@$(MAKE) --no-print-directory all
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) tests/lint/check_hardening.sh
+
+ci:
+	@.ci/run
+
+$(BUILD)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g -Wall -Wextra -o $@ $<
+
+# ---- installing --------------------------------------------------------------------------------------------------
+MAN := $(wildcard lib/man/*.[1-8])
+UNITS := mltoken-agent.socket mltoken-agent.service
+
+install: all
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(libdir)/pkgconfig $(includedir) $(systemduserunitdir) \
+	    $(mandir)/man1 $(mandir)/man3 $(mandir)/man5 $(bashcompdir) $(zshcompdir) $(fishcompdir) $(sysconfdir)/mltoken)
+	$(INSTALL) -m 755 $(BUILD)/mltoken $(BUILD)/mltoken-agent $(DESTDIR)$(bindir)
+	$(INSTALL) -m 755 $(BUILD)/libmltoken.so.0 $(DESTDIR)$(libdir)
+	ln -sf libmltoken.so.0 $(DESTDIR)$(libdir)/libmltoken.so
+	$(INSTALL) -m 644 $(BUILD)/libmltoken.a $(DESTDIR)$(libdir)
+	$(INSTALL) -m 644 lib/mltoken.h $(DESTDIR)$(includedir)
+	$(INSTALL) -m 644 $(BUILD)/mltoken.pc $(DESTDIR)$(libdir)/pkgconfig
+	for page in $(MAN); do $(INSTALL) -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; done
+	for unit in $(UNITS); do sed -e 's|@bindir@|$(bindir)|g' systemd/$$unit.in > $(DESTDIR)$(systemduserunitdir)/$$unit && \
+	    chmod 644 $(DESTDIR)$(systemduserunitdir)/$$unit; done
+	$(INSTALL) -m 644 lib/completions/mltoken.bash $(DESTDIR)$(bashcompdir)/mltoken
+	$(INSTALL) -m 644 lib/completions/mltoken.zsh $(DESTDIR)$(zshcompdir)/_mltoken
+	$(INSTALL) -m 644 lib/completions/mltoken.fish $(DESTDIR)$(fishcompdir)/mltoken.fish
+
+# the user's configuration and state stay: ~/.config/mltoken, ~/.local/state/mltoken
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,mltoken mltoken-agent) $(addprefix $(DESTDIR)$(libdir)/,libmltoken.so.0 libmltoken.so \
+	    libmltoken.a pkgconfig/mltoken.pc) $(DESTDIR)$(includedir)/mltoken.h $(addprefix $(DESTDIR)$(systemduserunitdir)/,$(UNITS)) \
+	    $(DESTDIR)$(bashcompdir)/mltoken $(DESTDIR)$(zshcompdir)/_mltoken $(DESTDIR)$(fishcompdir)/mltoken.fish
+	for page in $(MAN); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; done
 
 clean:
 	rm -rf build build-*

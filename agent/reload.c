@@ -1,0 +1,217 @@
+#include "reload.h"
+
+#include "cleanup.h"
+#include "config.h"
+#include "limits.h"
+#include "log.h"
+#include <errno.h>
+#include <stdio.h>
+#include <linux/limits.h>
+#include <sys/inotify.h>
+
+enum {
+    FILES = 2,
+    HOLD_MS = 250,   /* the longest that calls are held back */
+    SETTLE_MS = 100, /* a file that was removed or made is about to be written */
+    EVENTS = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
+    WRITTEN = IN_CLOSE_WRITE | IN_MOVED_TO,
+};
+
+/* One file, and the nearest directory above it that is there. */
+struct file {
+    struct reload *reload;
+    char *path;
+    int watch;
+    char name[NAME_MAX + 1]; /* what is waited for in that directory */
+    struct worker_job *job;
+    struct buffer text;
+    bool absent;
+    char *problem;
+};
+
+struct reload {
+    struct conductor *conductor;
+    struct server *server;
+    int inotify;
+    struct watch watch;
+    struct timer hold, settle;
+    struct file files[FILES];
+    int reading;  /* files whose reading has not ended */
+    bool again;   /* something changed while they were read */
+    bool forgive;
+};
+
+static void arm(struct file *file)
+{
+    char directory[PATH_MAX];
+    if (!file->path || snprintf(directory, sizeof(directory), "%s", file->path) >= (int)sizeof(directory))
+        return;
+    if (file->watch >= 0)
+        (void)inotify_rm_watch(file->reload->inotify, file->watch);
+    file->watch = -1;
+    for (char *slash; file->watch < 0 && (slash = strrchr(directory, '/'));) {
+        (void)snprintf(file->name, sizeof(file->name), "%s", slash + 1);
+        *slash = '\0';
+        file->watch = inotify_add_watch(file->reload->inotify, *directory ? directory : "/", EVENTS);
+    }
+}
+
+static void begin(struct reload *);
+
+static void finish(struct reload *reload)
+{
+    struct config_text texts[FILES];
+    struct config *config;
+    for (size_t i = 0; i < FILES; i++) {
+        struct file *file = &reload->files[i];
+        texts[i] = (struct config_text){.file = file->path ? file->path : "",
+                                        .text = buffer_span(&file->text),
+                                        .absent = file->absent,
+                                        .problem = file->problem};
+    }
+    int r = config_read(texts, FILES, &config);
+    if (r == 0 && config->unreadable) {
+        log_event(LOG_LEVEL_WARNING, "the configuration cannot be read; the old one stays in force", "REASON",
+                  config->problem_count ? config->problems[0] : NULL, NULL);
+        config_free(config);
+    } else if (r == 0) {
+        char count[24];
+        (void)snprintf(count, sizeof(count), "%zu", config->profile_count);
+        for (size_t i = 0; i < config->problem_count; i++)
+            log_event(LOG_LEVEL_WARNING, "mistake in the configuration", "REASON", config->problems[i], NULL);
+        log_event(LOG_LEVEL_INFO, "configuration read", "PROFILES", count, NULL);
+        conductor_configure(reload->conductor, config, reload->forgive);
+    }
+    reload->forgive = false;
+    timer_stop(&reload->hold);
+    server_hold(reload->server, false);
+    if (reload->again)
+        begin(reload);
+}
+
+static void on_read(void *arg, const struct worker_result *result)
+{
+    struct file *file = arg;
+    file->job = NULL;
+    file->absent = result->error == -ENOENT;
+    if (result->error == 0)
+        (void)buffer_append(&file->text, result->output.data, result->output.length);
+    else if (!file->absent)
+        file->problem = strdup(result->problem);
+    if (--file->reload->reading == 0)
+        finish(file->reload);
+}
+
+static void on_held(void *arg)
+{
+    struct reload *reload = arg;
+    server_hold(reload->server, false);
+}
+
+static void begin(struct reload *reload)
+{
+    struct loop *loop = reload->conductor->loop;
+    timer_stop(&reload->settle);
+    reload->again = reload->reading > 0;
+    if (reload->again)
+        return;
+    server_hold(reload->server, true);
+    (void)timer_start(loop, &reload->hold, loop_now(loop) + HOLD_MS, on_held, reload);
+    reload->reading = 1; /* ours, so that finish() runs once, at the end */
+    for (size_t i = 0; i < FILES; i++) {
+        struct file *file = &reload->files[i];
+        buffer_clear(&file->text);
+        free(file->problem);
+        file->problem = NULL;
+        file->absent = !file->path;
+        arm(file);
+        if (file->path && worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
+                                      LIMIT_COMMAND_MS, on_read, file, &file->job) == 0)
+            reload->reading++;
+    }
+    if (--reload->reading == 0)
+        finish(reload);
+}
+
+static void on_settled(void *arg)
+{
+    begin(arg);
+}
+
+void reload_now(struct reload *reload, bool forgive)
+{
+    reload->forgive |= forgive;
+    begin(reload);
+}
+
+/* What an event asks for: nothing, to wait until things have settled, or to read at once. */
+static uint32_t concerns(const struct reload *reload, const struct inotify_event *event)
+{
+    for (size_t i = 0; i < FILES; i++) {
+        const struct file *file = &reload->files[i];
+        if (file->watch == event->wd && (event->len == 0 || strcmp(event->name, file->name) == 0))
+            return event->mask;
+    }
+    return 0;
+}
+
+static void on_event(void *arg, uint32_t events)
+{
+    (void)events;
+    struct reload *reload = arg;
+    struct loop *loop = reload->conductor->loop;
+    _Alignas(struct inotify_event) char bytes[4096];
+    uint32_t mask = 0;
+    ssize_t n;
+    while ((n = read(reload->inotify, bytes, sizeof(bytes))) > 0)
+        for (ssize_t at = 0; at < n;) {
+            const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
+            mask |= concerns(reload, event) | (event->mask & IN_Q_OVERFLOW ? (uint32_t)IN_CLOSE_WRITE : 0);
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
+    if (mask & WRITTEN)
+        begin(reload);
+    else if (mask & ~(uint32_t)IN_IGNORED)
+        (void)timer_start(loop, &reload->settle, loop_now(loop) + SETTLE_MS, on_settled, reload);
+}
+
+int reload_new(struct conductor *conductor, struct server *server, struct reload **ret)
+{
+    struct reload *reload = calloc(1, sizeof(*reload));
+    if (!reload)
+        return -ENOMEM;
+    reload->conductor = conductor;
+    reload->server = server;
+    for (size_t i = 0; i < FILES; i++)
+        reload->files[i] = (struct file){.reload = reload, .watch = -1, .text = BUFFER(LIMIT_CONFIG_FILE)};
+    reload->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    int r = reload->inotify < 0 ? -errno : config_paths(&reload->files[0].path, &reload->files[1].path);
+    if (r == 0)
+        r = watch_start(conductor->loop, &reload->watch, reload->inotify, EPOLLIN, on_event, reload);
+    if (r < 0) {
+        reload_free(reload);
+        return r;
+    }
+    for (size_t i = 0; i < FILES; i++)
+        arm(&reload->files[i]);
+    *ret = reload;
+    return 0;
+}
+
+struct reload *reload_free(struct reload *reload)
+{
+    if (!reload)
+        return NULL;
+    watch_stop(&reload->watch);
+    timer_stop(&reload->hold);
+    timer_stop(&reload->settle);
+    close_cleanup(&reload->inotify);
+    for (size_t i = 0; i < FILES; i++) {
+        worker_cancel(reload->files[i].job);
+        free(reload->files[i].path);
+        free(reload->files[i].problem);
+        buffer_free(&reload->files[i].text);
+    }
+    free(reload);
+    return NULL;
+}
