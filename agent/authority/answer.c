@@ -254,6 +254,7 @@ static enum outcome explain_transport(const struct answer *answer, const struct 
     else
         failure_set(why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE, "%s: %s", whom(profile),
                     strerror(-answer->error));
+    why->uncertain = false; /* whoever sent a refresh token knows what a lost answer means to it */
     bool definite = why->class == CLASS_DEFINITE && why->kind != FAILURE_AUTHORITY_UNREACHABLE && !answer->maybe_sent;
     return definite ? OUTCOME_REFUSED : OUTCOME_RETRY;
 }
@@ -310,8 +311,7 @@ static bool printable(struct span text, unsigned char least)
     return true;
 }
 
-/* A number however it was written: 0, -ENOENT for absent or unreadable; what is too large to hold is INT64_MAX. */
-static int read_number(json_object *json, const char *name, int64_t *ret)
+int answer_number(json_object *json, const char *name, int64_t *ret)
 {
     json_object *member = NULL;
     struct span text;
@@ -319,6 +319,10 @@ static int read_number(json_object *json, const char *name, int64_t *ret)
         return 0;
     if (json_member(json, name, &member) < 0)
         return -ENOENT;
+    if (json_object_is_type(member, json_type_int)) { /* json-c has clamped it */
+        *ret = json_object_get_int64(member);
+        return 0;
+    }
     if (json_object_is_type(member, json_type_double)) {
         double value = json_object_get_double(member);
         if (isnan(value))
@@ -341,9 +345,9 @@ static int read_number(json_object *json, const char *name, int64_t *ret)
 static int64_t read_life(json_object *json, const struct tick *tick)
 {
     int64_t life;
-    if (read_number(json, "expires_in", &life) < 0) {
+    if (answer_number(json, "expires_in", &life) < 0) {
         int64_t end;
-        if (read_number(json, "expires_on", &end) < 0)
+        if (answer_number(json, "expires_on", &end) < 0)
             return -1;
         life = end <= tick->wall_s ? 0 : end - tick->wall_s;
     }
@@ -449,7 +453,7 @@ enum outcome answer_tokens(const struct answer *answer, const struct profile *pr
         return outcome;
     }
     int64_t refresh_in;
-    if (read_number(json, "refresh_in", &refresh_in) == 0 && refresh_in > 0 && refresh_in < read.expires_in_s)
+    if (answer_number(json, "refresh_in", &refresh_in) == 0 && refresh_in > 0 && refresh_in < read.expires_in_s)
         read.refresh_in_s = refresh_in;
     *ret = read;
     return OUTCOME_OK;

@@ -42,3 +42,7 @@ enum outcome answer_error(const struct answer *, const struct profile *, bool us
 /* Retry-After as seconds or as an HTTP date (RFC 9110 section 10.2.3), against the answer's own Date where there is one,
  * bounded by LIMIT_RETRY_AFTER_S: milliseconds or -1. */
 int64_t answer_retry_after_ms(const struct answer *, const struct tick *);
+
+/* A member that is a number however it was written: as one, with a fraction, as a string. 0, or -ENOENT for absent and
+ * unreadable; what is too large to hold is INT64_MAX or INT64_MIN. */
+int answer_number(struct json_object *, const char *name, int64_t *ret);

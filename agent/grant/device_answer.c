@@ -79,7 +79,7 @@ static int read_codes(json_object *json, struct device_answer *ret, struct failu
 int64_t device_interval(json_object *json)
 {
     int64_t interval;
-    if (json_number(json, "interval", &interval) < 0 || interval <= 0)
+    if (answer_number(json, "interval", &interval) < 0 || interval <= 0)
         return 0;
     return interval > LIMIT_POLL_INTERVAL_S ? LIMIT_POLL_INTERVAL_S : interval;
 }
@@ -87,7 +87,7 @@ int64_t device_interval(json_object *json)
 int device_answer_read(json_object *json, const struct profile *profile, struct device_answer *ret, struct failure *why)
 {
     struct device_answer read = {.life_s = DEFAULT_DEVICE_CODE_S, .interval_s = device_interval(json)};
-    int r = json_number(json, "expires_in", &read.life_s);
+    int r = answer_number(json, "expires_in", &read.life_s);
     if (r == 0 && read.life_s <= 0)
         return refuse(why, "its device_code has expired already", "");
     if (read.life_s > LIMIT_DEVICE_CODE_S)

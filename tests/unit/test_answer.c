@@ -437,8 +437,10 @@ static void passes_transport_failures_on(void **state)
     assert_int_equal(why.class, CLASS_UNREACHABLE);
     assert_non_null(strstr(why.reason, "login.example.org"));
     failure_set(&answer.why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE, "its own words");
+    answer.why.uncertain = true;
     assert_int_equal(answer_error(&answer, &oidc, false, &tick, NULL, &why), OUTCOME_RETRY);
     assert_string_equal(why.reason, "its own words");
+    assert_false(why.uncertain);
     /* before anything was sent, and not to be mended by waiting */
     answer.maybe_sent = false;
     failure_set(&answer.why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE, "ca_file");
