@@ -1,6 +1,8 @@
 #include "authority/http.h"
 
+#include "authority/http_domain.h"
 #include "authority/http_queue.h"
+#include "authority/http_trouble.h"
 #include "authority/url.h"
 #include "buffer.h"
 #include "cleanup.h"
@@ -9,48 +11,13 @@
 #include "wiping.h"
 #include <curl/curl.h>
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-#include <sys/stat.h>
 
-#ifndef MLTOKEN_CA_BUNDLE
-#define MLTOKEN_CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
-#endif
-
-#define HEADER_NAME  64
-#define IDLE_LIMIT   8 /* connections kept for the next request of a domain */
 #define IDLE_SECONDS 30
-#define PLACE_SIZE   (LIMIT_URL + 8)
-#define SHOWN        200 /* bytes of a host or a problem that a message repeats */
-
-/* Everything that shares connections: one trust, one proxy. */
-struct domain {
-    struct domain *next;
-    struct http *http;
-    unsigned char key[TRUST_KEY_SIZE];
-    CURLM *multi;
-    X509_STORE *store;
-    bool private_ca;
-    size_t calls;
-    struct sock *socks;
-    struct timer timer; /* curl's */
-    struct timer idle;
-    struct task drain;
-};
-
-/* One of curl's descriptors. */
-struct sock {
-    struct sock *next, *previous;
-    struct domain *domain;
-    struct watch watch;
-};
+#define SHOWN        200 /* bytes of a host that a message repeats */
 
 struct http {
     struct loop *loop;
-    struct domain *domains;
+    struct http_domains domains;
     struct http_queue queue;
     struct http_call *calls;
     struct task launch;
@@ -60,7 +27,7 @@ struct http_call {
     struct http_turn turn; /* first: a turn is its call */
     struct http_call *next, *previous;
     struct http *http;
-    struct domain *domain;
+    struct http_domain *domain;
     CURL *easy; /* added to the multi handle while running */
     bool running, telling, https, too_long;
     bool connected; /* TLS has begun */
@@ -79,234 +46,7 @@ struct http_call {
     http_done_fn *done;
     void *arg;
 };
-
-/* ---- trust domains ------------------------------------------------------------------------------------------------
- */
-
-static void on_drain(void *arg);
-
-static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg);
-static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg);
-
-/* Certificates from PEM text: how many, or -ENOMEM. */
-static int add_certificates(X509_STORE *store, BIO *bio)
-{
-    int count = 0;
-    for (;;) {
-        X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-        if (!certificate)
-            break;
-        int ok = X509_STORE_add_cert(store, certificate);
-        X509_free(certificate);
-        if (!ok)
-            return -ENOMEM;
-        count++;
-    }
-    ERR_clear_error(); /* the end of the text is an error to OpenSSL */
-    return count;
-}
-
-/* Parsed once for a domain and shared by its connections: reading the system's bundle anew for each would cost the loop
- * more than all the rest of a request. */
-static int open_store(struct domain *domain, struct span ca_pem, struct failure *why)
-{
-    domain->private_ca = ca_pem.length > 0;
-    domain->store = X509_STORE_new();
-    BIO *bio =
-        domain->private_ca ? BIO_new_mem_buf(ca_pem.data, (int)ca_pem.length) : BIO_new_file(MLTOKEN_CA_BUNDLE, "re");
-    if (!domain->store || (!bio && domain->private_ca)) {
-        BIO_free(bio);
-        return -ENOMEM;
-    }
-    int count = bio ? add_certificates(domain->store, bio) : 0;
-    BIO_free(bio);
-    ERR_clear_error();
-    if (count > 0)
-        return 0;
-    if (domain->private_ca)
-        failure_set(why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE, "ca_file holds no certificate in PEM form");
-    else
-        failure_set(why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE,
-                    "no certificate authorities in %s: install the package ca-certificates, or set ca_file",
-                    MLTOKEN_CA_BUNDLE);
-    return count < 0 ? count : -EPROTO;
-}
-
-static struct domain *domain_free(struct domain *domain)
-{
-    if (!domain)
-        return NULL;
-    struct domain **place = &domain->http->domains;
-    while (*place && *place != domain)
-        place = &(*place)->next;
-    if (*place)
-        *place = domain->next;
-    timer_stop(&domain->timer);
-    timer_stop(&domain->idle);
-    task_stop(&domain->drain);
-    if (domain->multi) {
-        curl_multi_setopt(domain->multi, CURLMOPT_SOCKETFUNCTION, NULL);
-        curl_multi_setopt(domain->multi, CURLMOPT_TIMERFUNCTION, NULL);
-    }
-    while (domain->socks) {
-        struct sock *sock = domain->socks;
-        domain->socks = sock->next;
-        watch_stop(&sock->watch);
-        free(sock);
-    }
-    curl_multi_cleanup(domain->multi);
-    X509_STORE_free(domain->store);
-    free(domain);
-    return NULL;
-}
-
-static void on_idle(void *arg)
-{
-    domain_free(arg);
-}
-
-/* By content; the system's bundle counts by its file's identity. */
-int trust_key(const struct trust *trust, unsigned char ret[TRUST_KEY_SIZE])
-{
-    struct stat st = {0};
-    unsigned length = 0;
-    int ok = 0;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    const char *proxy = trust->proxy ? trust->proxy : "";
-    if (trust->ca_pem.length == 0)
-        (void)stat(MLTOKEN_CA_BUNDLE, &st);
-    int64_t numbers[] = {(int64_t)trust->ca_pem.length, (int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-    if (context)
-        ok = EVP_DigestInit_ex(context, EVP_sha256(), NULL) && EVP_DigestUpdate(context, numbers, sizeof(numbers)) &&
-             EVP_DigestUpdate(context, trust->ca_pem.data, trust->ca_pem.length) &&
-             EVP_DigestUpdate(context, proxy, strlen(proxy)) && EVP_DigestFinal_ex(context, ret, &length);
-    EVP_MD_CTX_free(context);
-    return ok ? 0 : -ENOMEM;
-}
-
-static int domain_open(struct http *http, const struct trust *trust, bool https, struct domain **ret,
-                       struct failure *why)
-{
-    unsigned char key[TRUST_KEY_SIZE] = {0}; /* of plain http: nothing is trusted */
-    int r = https ? trust_key(trust, key) : 0;
-    if (r < 0)
-        return r;
-    for (struct domain *domain = http->domains; domain; domain = domain->next) {
-        if (memcmp(domain->key, key, sizeof(key)) != 0)
-            continue;
-        *ret = domain;
-        return 0;
-    }
-    struct domain *domain = calloc(1, sizeof(*domain));
-    if (!domain)
-        return -ENOMEM;
-    domain->http = http;
-    memcpy(domain->key, key, sizeof(key));
-    domain->multi = curl_multi_init();
-    r = !domain->multi ? -ENOMEM : https ? open_store(domain, trust->ca_pem, why) : 0;
-    if (r < 0) {
-        domain_free(domain);
-        return r;
-    }
-    curl_multi_setopt(domain->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-    curl_multi_setopt(domain->multi, CURLMOPT_SOCKETDATA, domain);
-    curl_multi_setopt(domain->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    curl_multi_setopt(domain->multi, CURLMOPT_TIMERDATA, domain);
-    curl_multi_setopt(domain->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-    curl_multi_setopt(domain->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_LIMIT);
-    domain->next = http->domains;
-    *ret = http->domains = domain;
-    return 0;
-}
-
-/* ---- curl on the loop -----------------------------------------------------------------------------------------------
- */
-
-static void act(struct domain *domain, curl_socket_t fd, int mask)
-{
-    int running;
-    curl_multi_socket_action(domain->multi, fd, mask, &running);
-    task_start(domain->http->loop, &domain->drain, on_drain, domain);
-}
-
-static void on_fd(void *arg, uint32_t events)
-{
-    struct sock *sock = arg; /* may be freed by act() */
-    int mask = 0;
-    if (events & EPOLLIN)
-        mask |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
-        mask |= CURL_CSELECT_OUT;
-    if (events & (EPOLLERR | EPOLLHUP))
-        mask |= CURL_CSELECT_ERR;
-    act(sock->domain, sock->watch.fd, mask);
-}
-
-static void on_timeout(void *arg)
-{
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
-{
-    struct domain *domain = arg;
-    (void)multi;
-    if (timeout_ms < 0) {
-        timer_stop(&domain->timer);
-        return 0;
-    }
-    return timer_start(domain->http->loop, &domain->timer, clock_boot_ms() + timeout_ms, on_timeout, domain) < 0 ? -1
-                                                                                                                 : 0;
-}
-
-static void sock_free(struct sock *sock)
-{
-    if (!sock) /* curl removes also what it never added */
-        return;
-    if (sock->previous)
-        sock->previous->next = sock->next;
-    else
-        sock->domain->socks = sock->next;
-    if (sock->next)
-        sock->next->previous = sock->previous;
-    watch_stop(&sock->watch);
-    free(sock);
-}
-
-static int sock_new(struct domain *domain, curl_socket_t fd, uint32_t events)
-{
-    struct sock *sock = calloc(1, sizeof(*sock));
-    if (!sock)
-        return -1;
-    if (watch_start(domain->http->loop, &sock->watch, fd, events, on_fd, sock) < 0) {
-        free(sock);
-        return -1;
-    }
-    sock->domain = domain;
-    sock->next = domain->socks;
-    if (sock->next)
-        sock->next->previous = sock;
-    domain->socks = sock;
-    curl_multi_assign(domain->multi, fd, sock);
-    return 0;
-}
-
-static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    struct sock *sock = socket_arg;
-    (void)easy;
-    if (what != CURL_POLL_REMOVE && !sock)
-        return sock_new(arg, fd, events);
-    if (what != CURL_POLL_REMOVE)
-        return watch_modify(&sock->watch, events) < 0 ? -1 : 0;
-    sock_free(sock);
-    curl_multi_assign(((struct domain *)arg)->multi, fd, NULL);
-    return 0;
-}
-
-/* ---- one call
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- one request ---- */
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -327,14 +67,12 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     return call->too_long ? CURL_WRITEFUNC_ERROR : length;
 }
 
-/* OpenSSL keeps a connection's last records decrypted in its buffers: released after each read, our free wipes them. */
 static CURLcode on_ssl(CURL *easy, void *context, void *arg)
 {
     struct http_call *call = arg;
     (void)easy;
     call->connected = true;
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set1_cert_store(context, call->domain->store);
+    http_domain_trust(call->domain, context);
     return CURLE_OK;
 }
 
@@ -464,133 +202,21 @@ static CURLcode set_functions(struct http_call *call)
     return result;
 }
 
-/* ---- what went wrong, in words
- * ------------------------------------------------------------------------------------------ */
-
-static const char *certificate_problem(const struct http_call *call, long verify)
-{
-    switch (verify) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-        return "its certificate has expired; check also this machine's clock";
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return "its certificate is not valid yet; check this machine's clock";
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        return call->domain && call->domain->private_ca ? "its certificate was not issued by an authority in ca_file"
-                                                        : "its certificate was issued by an authority that this system "
-                                                          "does not trust; if that is a private one, set ca_file";
-    default:
-        return NULL;
-    }
-}
-
-static int tls_failure(struct http_call *call, char *to, size_t size)
-{
-    long verify = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
-    const char *problem = certificate_problem(call, verify);
-    if (!problem && verify > X509_V_ERR_UNSPECIFIED) /* that one is libcurl's word for "not there yet" */
-        problem = X509_verify_cert_error_string(verify);
-    if (!problem && call->result == CURLE_PEER_FAILED_VERIFICATION)
-        problem = "its certificate is for another host name";
-    (void)snprintf(to, size, "no trusted TLS connection: %s", problem ? problem : call->problem);
-    return -EPROTO;
-}
-
-static int connect_failure(struct http_call *call, char *to, size_t size)
-{
-    long error = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &error);
-    (void)snprintf(to, size, "%s",
-                   error == ECONNREFUSED ? "connection refused"
-                   : error               ? strerrordesc_np((int)error)
-                                         : call->problem);
-    return error == ECONNREFUSED ? -ECONNREFUSED : error == ETIMEDOUT ? -ETIMEDOUT : -EHOSTUNREACH;
-}
-
-static curl_off_t time_of(const struct http_call *call, CURLINFO info)
-{
-    curl_off_t time = 0;
-    if (call->easy)
-        curl_easy_getinfo(call->easy, info, &time);
-    return time;
-}
-
-static int timeout_failure(const struct http_call *call, char *to, size_t size)
-{
-    const char *phase = "no answer";
-    int64_t limit = call->timeout_ms;
-    if (!call->turn.in_flight)
-        phase = "too many other requests were under way";
-    else if (time_of(call, CURLINFO_NAMELOOKUP_TIME_T) == 0)
-        phase = "its name was not resolved";
-    else if (time_of(call, CURLINFO_PRETRANSFER_TIME_T) == 0)
-        phase = call->connected ? "TLS was not set up" : "no connection";
-    if (call->result == CURLE_OPERATION_TIMEDOUT && limit > LIMIT_CONNECT_MS &&
-        time_of(call, CURLINFO_PRETRANSFER_TIME_T) == 0)
-        limit = LIMIT_CONNECT_MS;
-    (void)snprintf(to, size, "%s within %.3g s", phase, (double)limit / 1000);
-    return -ETIMEDOUT;
-}
-
-static int proxy_failure(struct http_call *call, char *to, size_t size)
-{
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &status);
-    if (status)
-        (void)snprintf(to, size, "the proxy %.*s refused the connection (%ld)", SHOWN, call->proxy, status);
-    else
-        (void)snprintf(to, size, "the proxy %.*s does not work: %s", SHOWN, call->proxy, call->problem);
-    return -EHOSTUNREACH;
-}
-
-/* The errno and the reason for a libcurl result. */
-static int describe(struct http_call *call, char *to, size_t size)
-{
-    bool sent = time_of(call, CURLINFO_PRETRANSFER_TIME_T) > 0;
-    if (call->too_long)
-        call->result = CURLE_FILESIZE_EXCEEDED;
-    if (call->proxy && !sent &&
-        (call->result == CURLE_RECV_ERROR || call->result == CURLE_COULDNT_RESOLVE_PROXY ||
-         call->result == CURLE_PROXY || call->result == CURLE_COULDNT_CONNECT))
-        return proxy_failure(call, to, size);
-    switch ((int)call->result) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-        (void)snprintf(to, size, "its name does not resolve");
-        return -EHOSTUNREACH;
-    case CURLE_COULDNT_CONNECT:
-        return connect_failure(call, to, size);
-    case CURLE_OPERATION_TIMEDOUT:
-        return timeout_failure(call, to, size);
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CERTPROBLEM:
-        return tls_failure(call, to, size);
-    case CURLE_FILESIZE_EXCEEDED:
-        (void)snprintf(to, size, "its answer is longer than %d bytes", LIMIT_RESPONSE);
-        return -EMSGSIZE;
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_BAD_CONTENT_ENCODING:
-        (void)snprintf(to, size, "it does not answer in HTTP");
-        return -EBADMSG;
-    case CURLE_OUT_OF_MEMORY:
-        (void)snprintf(to, size, "out of memory");
-        return -ENOMEM;
-    default:
-        (void)snprintf(to, size, "the connection was lost %s",
-                       sent ? "before its whole answer came" : "before anything was sent");
-        return -ENOTCONN;
-    }
-}
+/* ---- the life of a call ---- */
 
 static void fill_answer(struct http_call *call, struct answer *answer)
 {
     char reason[2 * CURL_ERROR_SIZE];
+    struct http_trouble trouble = {
+        .easy = call->easy,
+        .result = call->too_long ? CURLE_FILESIZE_EXCEEDED : call->result,
+        .words = call->problem,
+        .proxy = call->proxy,
+        .timeout_ms = call->timeout_ms,
+        .queued = !call->turn.in_flight,
+        .connected = call->connected,
+        .private_ca = call->domain && http_domain_is_private(call->domain),
+    };
     long status = 0;
     if (call->early_error) {
         answer->error = call->early_error;
@@ -598,8 +224,8 @@ static void fill_answer(struct http_call *call, struct answer *answer)
         return;
     }
     if (call->result != CURLE_OK) {
-        answer->maybe_sent = time_of(call, CURLINFO_PRETRANSFER_TIME_T) > 0;
-        answer->error = describe(call, reason, sizeof(reason));
+        answer->maybe_sent = http_trouble_sent(call->easy);
+        answer->error = http_trouble_describe(&trouble, reason, sizeof(reason));
         failure_set(&answer->why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE, "cannot reach %.*s: %s", SHOWN,
                     call->place, reason);
         answer->why.uncertain = answer->maybe_sent;
@@ -612,24 +238,20 @@ static void fill_answer(struct http_call *call, struct answer *answer)
     answer->body = buffer_span(&call->answer_body);
 }
 
-/* ---- the life of a call
- * ------------------------------------------------------------------------------------------------ */
-
 static void on_launch(void *arg);
 
 static void stop(struct http_call *call)
 {
     struct http *http = call->http;
-    struct domain *domain = call->domain;
+    struct http_domain *domain = call->domain;
     timer_stop(&call->deadline);
     task_stop(&call->finish);
     if (call->running)
-        curl_multi_remove_handle(domain->multi, call->easy);
+        http_domain_remove(domain, call->easy);
     call->running = false;
     http_queue_remove(&http->queue, &call->turn);
     call->domain = NULL;
-    if (domain && --domain->calls == 0)
-        (void)timer_start(http->loop, &domain->idle, clock_boot_ms() + LIMIT_HTTP_IDLE_MS, on_idle, domain);
+    http_domain_close(domain);
     if (call->previous)
         call->previous->next = call->next;
     else
@@ -680,22 +302,12 @@ static void on_deadline(void *arg)
     tell(call);
 }
 
-/* All that is there: reading one a wake-up was measured to lose completions. Each is told from a task of its own, as
- * its owner may start or cancel any other. */
-static void on_drain(void *arg)
+/* A transfer has ended. Told from a task of its own, as its owner may start or cancel any other. */
+static void on_done(void *owner, CURLcode result)
 {
-    struct domain *domain = arg;
-    CURLMsg *message;
-    int left;
-    while ((message = curl_multi_info_read(domain->multi, &left))) {
-        struct http_call *call = NULL;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        CURLcode result = message->data.result;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-        call->result = result;
-        task_start(domain->http->loop, &call->finish, on_finish, call);
-    }
+    struct http_call *call = owner;
+    call->result = result;
+    task_start(call->http->loop, &call->finish, on_finish, call);
 }
 
 static void on_launch(void *arg)
@@ -704,7 +316,7 @@ static void on_launch(void *arg)
     struct http_turn *turn;
     while ((turn = http_queue_take(&http->queue))) {
         struct http_call *call = (struct http_call *)turn;
-        call->running = curl_multi_add_handle(call->domain->multi, call->easy) == CURLM_OK;
+        call->running = http_domain_add(call->domain, call->easy) == 0;
         if (call->running)
             continue;
         call->result = CURLE_OUT_OF_MEMORY;
@@ -749,13 +361,11 @@ static int call_new(struct http *http, const struct http_request *request, struc
 
 static int set_up(struct http_call *call, const struct http_request *request)
 {
-    struct domain *domain = NULL;
-    int r = domain_open(call->http, &request->trust, call->https, &domain, &call->early);
+    struct http_domain *domain = NULL;
+    int r = http_domain_open(&call->http->domains, &request->trust, call->https, &domain, &call->early);
     if (r < 0)
         return r;
     call->domain = domain;
-    domain->calls++;
-    timer_stop(&domain->idle);
     CURLcode result = set_rules(call->easy);
     if (result == CURLE_OK)
         result = set_place(call, request->step->url);
@@ -805,8 +415,7 @@ void http_cancel(struct http_call *call)
     call_free(call);
 }
 
-/* ---- all of it
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 int http_global_init(void)
 {
@@ -829,6 +438,7 @@ int http_new(struct loop *loop, struct http **ret)
     if (!http)
         return -ENOMEM;
     http->loop = loop;
+    http->domains = (struct http_domains){.loop = loop, .done = on_done};
     *ret = http;
     return 0;
 }
@@ -839,8 +449,7 @@ struct http *http_free(struct http *http)
         return NULL;
     while (http->calls)
         http_cancel(http->calls);
-    while (http->domains)
-        domain_free(http->domains);
+    http_domains_free(&http->domains);
     task_stop(&http->launch);
     free(http);
     return NULL;

@@ -1,7 +1,8 @@
-/* The only user of libcurl: one exchange at a time per call, all of them driven by the loop. TLS 1.2 or newer, always
- * verified; no redirects, cookies, netrc or environment proxies; https, or http where the caller says so. HTTP/1.1.
- * Connections are shared only within one trust domain (struct trust): libcurl would reuse one that was authenticated
- * for somebody else. Bodies and headers are bounded; what libcurl frees is wiped. */
+/* The only user of libcurl, with http_domain and http_trouble behind it: one exchange at a time per call, all of them
+ * driven by the loop. TLS 1.2 or newer, always verified; no redirects, cookies, netrc or environment proxies; https, or
+ * http where the caller says so. HTTP/1.1. Connections are shared only within one trust domain (struct trust): libcurl
+ * would reuse one that was authenticated for somebody else. Bodies and headers are bounded; what libcurl frees is
+ * wiped. */
 #pragma once
 
 #include "grant/grant.h"

@@ -1,0 +1,131 @@
+#include "authority/http_trouble.h"
+
+#include "limits.h"
+#include <errno.h>
+#include <openssl/x509_vfy.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN 200 /* bytes of a proxy's address that a message repeats */
+
+static const char *certificate_problem(const struct http_trouble *trouble, long verify)
+{
+    switch (verify) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "its certificate has expired; check also this machine's clock";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "its certificate is not valid yet; check this machine's clock";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        return trouble->private_ca ? "its certificate was not issued by an authority in ca_file"
+                                   : "its certificate was issued by an authority that this system "
+                                     "does not trust; if that is a private one, set ca_file";
+    default:
+        return NULL;
+    }
+}
+
+static int tls_failure(const struct http_trouble *trouble, char *to, size_t size)
+{
+    long verify = 0;
+    curl_easy_getinfo(trouble->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
+    const char *problem = certificate_problem(trouble, verify);
+    if (!problem && verify > X509_V_ERR_UNSPECIFIED) /* that one is libcurl's word for "not there yet" */
+        problem = X509_verify_cert_error_string(verify);
+    if (!problem && trouble->result == CURLE_PEER_FAILED_VERIFICATION)
+        problem = "its certificate is for another host name";
+    (void)snprintf(to, size, "no trusted TLS connection: %s", problem ? problem : trouble->words);
+    return -EPROTO;
+}
+
+static int connect_failure(const struct http_trouble *trouble, char *to, size_t size)
+{
+    long error = 0;
+    curl_easy_getinfo(trouble->easy, CURLINFO_OS_ERRNO, &error);
+    (void)snprintf(to, size, "%s",
+                   error == ECONNREFUSED ? "connection refused"
+                   : error               ? strerrordesc_np((int)error)
+                                         : trouble->words);
+    return error == ECONNREFUSED ? -ECONNREFUSED : error == ETIMEDOUT ? -ETIMEDOUT : -EHOSTUNREACH;
+}
+
+static curl_off_t time_of(CURL *easy, CURLINFO info)
+{
+    curl_off_t time = 0;
+    curl_easy_getinfo(easy, info, &time);
+    return time;
+}
+
+bool http_trouble_sent(CURL *easy)
+{
+    return time_of(easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
+}
+
+static int timeout_failure(const struct http_trouble *trouble, char *to, size_t size)
+{
+    const char *phase = "no answer";
+    int64_t limit = trouble->timeout_ms;
+    if (trouble->queued)
+        phase = "too many other requests were under way";
+    else if (time_of(trouble->easy, CURLINFO_NAMELOOKUP_TIME_T) == 0)
+        phase = "its name was not resolved";
+    else if (!http_trouble_sent(trouble->easy))
+        phase = trouble->connected ? "TLS was not set up" : "no connection";
+    if (trouble->result == CURLE_OPERATION_TIMEDOUT && limit > LIMIT_CONNECT_MS && !http_trouble_sent(trouble->easy))
+        limit = LIMIT_CONNECT_MS;
+    (void)snprintf(to, size, "%s within %.3g s", phase, (double)limit / 1000);
+    return -ETIMEDOUT;
+}
+
+static int proxy_failure(const struct http_trouble *trouble, char *to, size_t size)
+{
+    long status = 0;
+    curl_easy_getinfo(trouble->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    if (status)
+        (void)snprintf(to, size, "the proxy %.*s refused the connection (%ld)", SHOWN, trouble->proxy, status);
+    else
+        (void)snprintf(to, size, "the proxy %.*s does not work: %s", SHOWN, trouble->proxy, trouble->words);
+    return -EHOSTUNREACH;
+}
+
+/* The errno and the reason for a libcurl result. */
+int http_trouble_describe(const struct http_trouble *trouble, char *to, size_t size)
+{
+    bool sent = http_trouble_sent(trouble->easy);
+    if (trouble->proxy && !sent &&
+        (trouble->result == CURLE_RECV_ERROR || trouble->result == CURLE_COULDNT_RESOLVE_PROXY ||
+         trouble->result == CURLE_PROXY || trouble->result == CURLE_COULDNT_CONNECT))
+        return proxy_failure(trouble, to, size);
+    switch ((int)trouble->result) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        (void)snprintf(to, size, "its name does not resolve");
+        return -EHOSTUNREACH;
+    case CURLE_COULDNT_CONNECT:
+        return connect_failure(trouble, to, size);
+    case CURLE_OPERATION_TIMEDOUT:
+        return timeout_failure(trouble, to, size);
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CERTPROBLEM:
+        return tls_failure(trouble, to, size);
+    case CURLE_FILESIZE_EXCEEDED:
+        (void)snprintf(to, size, "its answer is longer than %d bytes", LIMIT_RESPONSE);
+        return -EMSGSIZE;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_BAD_CONTENT_ENCODING:
+        (void)snprintf(to, size, "it does not answer in HTTP");
+        return -EBADMSG;
+    case CURLE_OUT_OF_MEMORY:
+        (void)snprintf(to, size, "out of memory");
+        return -ENOMEM;
+    default:
+        (void)snprintf(to, size, "the connection was lost %s",
+                       sent ? "before its whole answer came" : "before anything was sent");
+        return -ENOTCONN;
+    }
+}
