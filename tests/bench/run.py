@@ -54,7 +54,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="short and rough: shows that every row can be measured")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--build", default=ROOT / "build", help="where the programs are (build)")
+    parser.add_argument("--build", default=os.environ.get("MLTOKEN_BUILD", ROOT / "build"),
+                        help="where the programs are (MLTOKEN_BUILD, else build)")
     parser.add_argument("row", nargs="*", help="only these: " + " ".join(rows.ACTS), metavar="ROW")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.row if name not in rows.ACTS]
