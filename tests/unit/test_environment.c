@@ -341,6 +341,22 @@ static void test_command_fails(void **state)
     assert_string_equal(said, "");
 }
 
+/* The variable that leads behind the exec proves nothing when somebody else sets it. */
+static void test_command_forged(void **state)
+{
+    (void)state;
+    static const char *const forged[] = {"MLTOKEN_AGENT_COMMAND=1:57", "MLTOKEN_AGENT_COMMAND=1:1",
+                                         "MLTOKEN_AGENT_COMMAND=::"};
+    for (size_t i = 0; i < ELEMENTS(forged); i++) {
+        char said[256], *variable = strdup(forged[i]);
+        char *argv[] = {self, TEXT("command"), TEXT("echo"), TEXT("ran"), NULL};
+        char *environment[] = {TEXT("PATH=/usr/bin:/bin"), variable, NULL};
+        assert_int_equal(run(argv, environment, leave_a_descriptor_open, said, sizeof(said)), 0);
+        assert_string_equal(said, "ran\n");
+        free(variable);
+    }
+}
+
 static void test_which_socket(void **state)
 {
     (void)state;
@@ -397,7 +413,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_value_limit),    cmocka_unit_test(test_forged_mark),
         cmocka_unit_test(test_passed_sockets), cmocka_unit_test(test_closed_standard),
         cmocka_unit_test(test_command),        cmocka_unit_test(test_command_fails),
-        cmocka_unit_test(test_which_socket),
+        cmocka_unit_test(test_command_forged), cmocka_unit_test(test_which_socket),
     };
     return cmocka_run_group_tests_name("environment", tests, set_up, tear_down);
 }
