@@ -156,7 +156,7 @@ static enum step_kind machine_answer(struct machine *m, struct reply reply)
 }
 
 /* Answers `count` replies in turn, and returns the kind of the step that comes after them. */
-static enum step_kind machine_run(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
+static inline enum step_kind machine_run(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
 {
     machine_start(m, op);
     for (size_t i = 0; i < count; i++)
@@ -166,7 +166,7 @@ static enum step_kind machine_run(struct machine *m, enum grant_op op, const str
 
 /* Takes the machine to its end from where it stands, each step answered by the next reply of its kind, or else failed.
  */
-static enum step_kind machine_drain(struct machine *m, const struct reply *replies, size_t count, size_t next)
+static inline enum step_kind machine_drain(struct machine *m, const struct reply *replies, size_t count, size_t next)
 {
     for (int steps = 0; m->step.kind != STEP_DONE && m->step.kind != STEP_FAIL; steps++) {
         assert_true(steps < 2000);
@@ -182,7 +182,7 @@ static enum step_kind machine_drain(struct machine *m, const struct reply *repli
 }
 
 /* A conversation that ends well: cancelled at every step, and with every single answer failed in turn. */
-static void machine_torture(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
+static inline void machine_torture(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
 {
     for (size_t stop = 0; stop <= count; stop++)
         machine_run(m, op, replies, stop);

@@ -262,6 +262,7 @@ static void classes_errors(void **state)
         {500, "{\"error\":\"invalid_client\"}", true, REFUSED, "invalid_client"},
         {400, "{\"error\":\"invalid_scope\"}", true, REFUSED, "invalid_scope"},
         {400, "{\"error\":\"something_new\"}", true, REFUSED, "something_new"},
+        {403, "{\"error\":false}", true, REFUSED, "403"},
         {400, "{\"error\":17}", true, REFUSED, "unnamed"},
         {400, "{\"error\":{\"code\":\"SecretHeaderNotFound\",\"message\":\"no\"}}", true, REFUSED,
          "SecretHeaderNotFound: no"},

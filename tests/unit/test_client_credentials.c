@@ -173,6 +173,23 @@ static void reports_what_failed_before_the_request(void **state)
     machine_close(&m);
 }
 
+static void passes_on_what_the_runner_says(void **state)
+{
+    struct machine m;
+    struct answer answer = {.error = -EACCES};
+    (void)state;
+    open(&m);
+    failure_set(&answer.why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "FILE is readable by others");
+    machine_start(&m, GRANT_ACQUIRE);
+    assert_int_equal(m.grant->next(m.state, &answer, &m.tick, &m.step), 0);
+    fails(&m, FAILURE_SECRET_MISSING, "FILE is readable by others");
+    assert_string_equal(m.step.fail.name, "client_secret");
+    /* an answer that nobody asked for is the runner's fault, and is said as one */
+    answer.error = 0;
+    assert_int_equal(m.grant->next(m.state, &answer, &m.tick, &m.step), -EINVAL);
+    machine_close(&m);
+}
+
 static void bounds_the_secret(void **state)
 {
     (void)state;
@@ -336,6 +353,7 @@ int main(void)
         cmocka_unit_test(says_what_the_token_is_for),
         cmocka_unit_test(finds_entra_v1_by_its_paths),
         cmocka_unit_test(reports_what_failed_before_the_request),
+        cmocka_unit_test(passes_on_what_the_runner_says),
         cmocka_unit_test(bounds_the_secret),
         cmocka_unit_test(reports_the_authority),
         cmocka_unit_test(holds_the_authority_to_the_scope),
