@@ -220,8 +220,10 @@ static void explain_words(enum outcome outcome, const struct complaint *said, co
     put_words(why, said);
 }
 
-/* An answer without the authority's own error code. */
-static enum outcome explain_status(const struct answer *answer, const struct profile *profile, struct failure *why)
+/* An answer without the authority's own error code. An empty 400 to a refresh token is how glewlwyd 2.7 says that it
+ * has ended: a person can mend that, and nothing in the configuration can. */
+static enum outcome explain_status(const struct answer *answer, const struct profile *profile, bool user,
+                                   struct failure *why)
 {
     char type[64] = "no content type";
     struct span value;
@@ -232,6 +234,10 @@ static enum outcome explain_status(const struct answer *answer, const struct pro
         failure_set(why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_THROTTLED, "%s answered 429: too many requests",
                     whom(profile));
         return OUTCOME_RETRY;
+    }
+    if (user && status == 400 && answer->body.length == 0) {
+        failure_set(why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "%s answered 400 without a word", whom(profile));
+        return OUTCOME_LOGIN;
     }
     if (status >= 400 && status < 500 && status != 408) {
         failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE, "%s answered %d (%s) without an error code",
@@ -280,7 +286,7 @@ enum outcome answer_error(const struct answer *answer, const struct profile *pro
             *ret_json = TAKE_PTR(json);
         return OUTCOME_OK;
     } else {
-        outcome = explain_status(answer, profile, why);
+        outcome = explain_status(answer, profile, user, why);
     }
     why->retry_after_ms = answer_retry_after_ms(answer, tick);
     return outcome;

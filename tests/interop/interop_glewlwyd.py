@@ -91,9 +91,10 @@ class Glewlwyd:
     # It does not undo the form-encoding of RFC 6749 2.3.1, so names and secrets for Basic are letters and hyphens here.
     basic, post, public = (BASIC_ID, SECRET), (POST_ID, POST_SECRET), PUBLIC_ID
     machine_scope = "api:read"
-    login_scope = granted_scope = "openid api:read"
+    # sorted, as mltoken sends them: the order is part of `aud` below
+    login_scope = granted_scope = "api:read openid"
     # without a resource, `aud` is the list of scopes in one string
-    machine_audience, login_audience = "api:read", "openid api:read"
+    machine_audience, login_audience = "api:read", "api:read openid"
     public_may_revoke = False
 
     def __init__(self, base, log, database):

@@ -285,6 +285,10 @@ static void classes_errors(void **state)
         {200, "{\"access_token\":\"A\"} x", true, UNREACHABLE, "no JSON"},
         {200, "{\"access_token\":\"\xff\"}", true, UNREACHABLE, "no JSON"},
         {404, "<html>", true, REFUSED, "404 (text/html)"},
+        {400, "<html>", true, REFUSED, "400 (text/html)"},
+        {400, "", true, LOGIN, "without a word"}, /* glewlwyd's word for an ended refresh token */
+        {400, "", false, REFUSED, "400"},
+        {403, "", true, REFUSED, "403"},
         {403, "{}", true, REFUSED, "403"},
         {400, "{\"error\":\"slow_down\"}", true, OUTCOME_SLOW_DOWN, FAILURE_AUTHORITY_UNREACHABLE, CLASS_THROTTLED,
          "slow_down"},
