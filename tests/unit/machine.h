@@ -61,7 +61,7 @@ struct machine {
     char url[512], body[4096], authorization[1024];
 };
 
-static void machine_note(struct machine *m)
+static inline void machine_note(struct machine *m)
 {
     if (m->step.kind == STEP_HTTP) {
         const struct http_step *http = &m->step.http;
@@ -90,7 +90,7 @@ static void machine_note(struct machine *m)
 }
 
 /* A profile that needs no metadata; tests change what they are about. */
-static void machine_open(struct machine *m, const struct grant *grant)
+static inline void machine_open(struct machine *m, const struct grant *grant)
 {
     *m = (struct machine){.grant = grant,
                           .profile = {.name = "p",
@@ -106,7 +106,7 @@ static void machine_open(struct machine *m, const struct grant *grant)
     m->input = (struct input){.profile = &m->profile, .asked = &m->asked};
 }
 
-static void machine_end(struct machine *m)
+static inline void machine_end(struct machine *m)
 {
     if (m->state)
         m->grant->end(m->state);
@@ -114,7 +114,7 @@ static void machine_end(struct machine *m)
     m->state = NULL;
 }
 
-static enum step_kind machine_start(struct machine *m, enum grant_op op)
+static inline enum step_kind machine_start(struct machine *m, enum grant_op op)
 {
     machine_end(m);
     m->state = calloc(1, m->grant->state_size);
@@ -124,7 +124,7 @@ static enum step_kind machine_start(struct machine *m, enum grant_op op)
     return m->step.kind;
 }
 
-static struct span machine_copy(const char *text)
+static inline struct span machine_copy(const char *text)
 {
     size_t length = text ? strlen(text) : 0;
     char *copy = length ? malloc(length) : NULL;
@@ -133,7 +133,7 @@ static struct span machine_copy(const char *text)
     return (struct span){.data = copy, .length = length};
 }
 
-static enum step_kind machine_answer(struct machine *m, struct reply reply)
+static inline enum step_kind machine_answer(struct machine *m, struct reply reply)
 {
     assert_int_equal(m->step.kind, reply.kind);
     if (m->step.kind == STEP_WAIT) {

@@ -88,6 +88,22 @@ char *strndup(const char *text, size_t length)
 static struct reply replies[16];
 static size_t reply_count;
 
+/* What a step says must be there: nothing may get lost in silence. */
+static void check_step(const struct step *step)
+{
+    if (step->kind == STEP_PROMPT) {
+        assert_non_null(step->prompt.verification_uri);
+        assert_non_null(step->prompt.verification_uri_complete);
+        assert_non_null(step->prompt.user_code);
+        assert_non_null(step->prompt.message);
+    } else if (step->kind == STEP_SAVE) {
+        assert_non_null(step->save->scope);
+        assert_non_null(step->save->refresh_token);
+    } else if (step->kind == STEP_HTTP) {
+        assert_true(step->http.url && step->http.body.length > 0);
+    }
+}
+
 /* One conversation with the n-th allocation failing: true when it was not reached, and the conversation ended well. */
 static bool converse(struct machine *m, enum grant_op op, long n)
 {
@@ -100,6 +116,7 @@ static bool converse(struct machine *m, enum grant_op op, long n)
     r = m->grant->start(m->state, op, &m->input, &m->tick, &m->step);
     for (size_t i = 0; r == 0 && m->step.kind != STEP_DONE && m->step.kind != STEP_FAIL; i++) {
         countdown = failed ? -1 : countdown;
+        check_step(&m->step);
         while (i < reply_count && replies[i].kind != m->step.kind)
             i++;
         if (i >= reply_count)
