@@ -1,0 +1,20 @@
+#!/bin/sh
+# The programs as they were built: position independent, full RELRO, no executable stack, stack protector, fortified.
+set -eu
+build=${MLTOKEN_BUILD:-build}
+for file in mltoken mltoken-agent libmltoken.so.0; do
+    fail() { echo "check_hardening: $file: $1" >&2; exit 1; }
+    dynamic=$(readelf -Wd "$build/$file")
+    headers=$(readelf -Wl "$build/$file")
+    symbols=$(readelf -Ws --dyn-syms "$build/$file")
+    readelf -h "$build/$file" | grep -q 'Type:.*DYN' || fail "not position independent"
+    echo "$headers" | grep -q GNU_RELRO || fail "no RELRO"
+    echo "$dynamic" | grep -qE 'BIND_NOW|NOW' || fail "lazy binding"
+    echo "$headers" | grep -E 'GNU_STACK' | grep -q 'RWE' && fail "executable stack"
+    echo "$dynamic" | grep -qE 'RPATH|RUNPATH' && fail "a search path for libraries"
+    echo "$dynamic" | grep -q TEXTREL && fail "text relocations"
+    echo "$symbols" | grep -q __stack_chk_fail || fail "no stack protector"
+    echo "$symbols" | grep -q '_chk@' || fail "not fortified"
+    readelf -n "$build/$file" 2>/dev/null | grep -q 'IBT, SHSTK' || fail "no control-flow protection"
+done
+echo "hardening: 3 files as they should be"

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Who may include whom: the rooms of the house and the arrows between them. A quoted include names a file of ours, an
+# angle-bracketed one a library's.
+set -eu
+cd "$(dirname "$0")/../.."
+bad=$(mktemp)
+trap 'rm -f "$bad"' EXIT
+
+say() { echo "check_includes: $*" >> "$bad"; }
+
+# FILES PATTERN MESSAGE: no file of the glob may include what matches.
+forbid() {
+    # shellcheck disable=SC2086
+    grep -nE "^ *# *include *[\"<]($2)" $1 /dev/null | while IFS= read -r line; do say "$line: $3"; done
+}
+
+libraries='curl/|openssl/|sodium|glib|libsecret/|systemd/|security/'
+forbid "lib/common/*.[ch]" "$libraries|qrencode|token/|grant/|acquire/|server/|authority/|store/|loop/" "common knows libc and json-c alone"
+forbid "lib/*.[ch]" "$libraries|qrencode|token/|grant/|acquire/|server/|authority/|store/|loop/" "the library knows common alone"
+forbid "agent/cli/*.[ch]" "$libraries|token/|grant/|acquire/|server/|authority/|store/|loop/" "the command knows the library and common alone"
+forbid "agent/loop/*.[ch]" "token/|grant/|acquire/|server/|authority/|store/" "the loop knows nobody"
+forbid "agent/token/*.[ch]" "grant/|acquire/|server/|authority/|store/" "tokens know nobody above them"
+forbid "agent/grant/*.[ch]" "acquire/|server/|store/|loop/|authority/(http|documents|jw|id_token)" "a grant is a machine without I/O"
+forbid "agent/authority/*.[ch]" "acquire/|server/|store/" "authorities know nobody above them"
+forbid "agent/store/*.[ch]" "acquire/|server/|authority/|grant/" "stores know nobody above them"
+forbid "agent/acquire/*.[ch]" "server/" "the conductor knows no server"
+forbid "agent/server/*.[ch]" "grant/|store/|authority/(http|documents|metadata|answer)" "the server knows no OAuth"
+
+# libraries that only one place may know
+only() { # PATTERN ALLOWED-FILES MESSAGE
+    git ls-files 'agent/*.[ch]' 'agent/*/*.[ch]' 'lib/*.[ch]' 'lib/common/*.[ch]' | while IFS= read -r file; do
+        echo "$file" | grep -qE "^($2)$" && continue
+        grep -nE "^ *# *include *<($1)" "$file" | while IFS= read -r line; do say "$file:$line: $3"; done
+    done
+}
+only "curl/" "agent/authority/http[a-z_]*\.[ch]" "curl is for authority/http alone"
+only "openssl/" "agent/authority/(jwk|jws|id_token|http[a-z_]*)\.[ch]|agent/(hardening|wiping)\.[ch]" "OpenSSL is for jwk, jws, id_token, http and hardening"
+only "qrencode" "agent/cli/[a-z_]*\.[ch]" "QR codes are the command's"
+only "systemd/|glib|libsecret/" "agent/store/keyring[a-z_]*\.[ch]" "the agent links no GLib and no libsystemd"
+
+# objects of one archive must not share a name, and a grant must not do I/O by itself
+git ls-files 'agent/*.c' 'agent/*/*.c' 'lib/*.c' 'lib/common/*.c' | grep -v '^agent/cli/' | sed 's|.*/||' | sort | uniq -d |
+    while IFS= read -r name; do say "$name: two files of this name end in one archive"; done
+grep -nE '\b(socket|connect|open|fopen|read|write|time|clock_gettime|getrandom|rand|getenv)\(' agent/grant/*.c |
+    while IFS= read -r line; do say "$line: a grant does no I/O and has no clock"; done
+grep -nE '\bgetenv\(' lib/*.c lib/common/*.c | while IFS= read -r line; do say "$line: secure_getenv in the library"; done
+grep -nE '\bmemset\(' agent/*.c agent/*/*.c lib/*.c lib/common/*.c | while IFS= read -r line; do say "$line: explicit_bzero wipes, initialisers clear"; done
+grep -nE '\b(open|openat|socket|accept4|pipe2|epoll_create1|timerfd_create|signalfd|inotify_init1|socketpair|memfd_create)\(' agent/*.c agent/*/*.c lib/*.c lib/common/*.c |
+    grep -vE 'CLOEXEC|static |^[^:]*:[0-9]+: *(\*|/\*)|_open\(|[a-z]_(socket|open|pipe2)\(' | while IFS= read -r line; do say "$line: a descriptor without CLOEXEC"; done
+
+[ ! -s "$bad" ] || { cat "$bad" >&2; exit 1; }
