@@ -349,10 +349,10 @@ static void test_command_forged(void **state)
                                          "MLTOKEN_AGENT_COMMAND=::"};
     for (size_t i = 0; i < ELEMENTS(forged); i++) {
         char said[256], *variable = strdup(forged[i]);
-        char *argv[] = {self, TEXT("command"), TEXT("echo"), TEXT("ran"), NULL};
-        char *environment[] = {TEXT("PATH=/usr/bin:/bin"), variable, NULL};
+        char *argv[] = {self, TEXT("command"), TEXT("sh"), TEXT("-c"), TEXT("echo ran $FOO"), NULL};
+        char *environment[] = {TEXT("PATH=/usr/bin:/bin"), TEXT("FOO=whole"), variable, NULL};
         assert_int_equal(run(argv, environment, leave_a_descriptor_open, said, sizeof(said)), 0);
-        assert_string_equal(said, "ran\n");
+        assert_string_equal(said, "ran whole\n");
         free(variable);
     }
 }
