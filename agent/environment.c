@@ -7,9 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 extern char **environ;
 
@@ -394,15 +392,4 @@ int environment_sockets(void)
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
     return count;
-}
-
-bool environment_socket_limited(int fd)
-{
-    static const char name[] = "/get.sock";
-    struct sockaddr_un address = {0};
-    socklen_t size = sizeof(address) - 1; /* the last byte stays NUL */
-    if (getsockname(fd, (struct sockaddr *)&address, &size) < 0 || address.sun_family != AF_UNIX)
-        return false;
-    size_t length = strlen(address.sun_path), suffix = sizeof(name) - 1;
-    return length >= suffix && strcmp(address.sun_path + length - suffix, name) == 0;
 }

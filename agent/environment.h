@@ -12,7 +12,6 @@
 #pragma once
 
 #include "secret.h"
-#include <stdbool.h>
 #include <stddef.h>
 
 /* Returns 0 when the process already runs in the clean environment; else it does not return but executes itself anew.
@@ -28,6 +27,3 @@ void environment_forget(void); /* drops them all */
 /* How many listening sockets the service manager passed, from descriptor 3 on; they are CLOEXEC now, and the variables
  * that told so are taken out. 0: none, or they were meant for another process. */
 int environment_sockets(void);
-/* Whether a listening socket is get.sock, by its own address: both come from one socket unit, where they share a name.
- */
-bool environment_socket_limited(int fd);

@@ -15,9 +15,7 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 /* cmocka wants those first */
 #include <cmocka.h>
@@ -357,25 +355,6 @@ static void test_command_forged(void **state)
     }
 }
 
-static void test_which_socket(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *name;
-        bool limited;
-    } cases[] = {{"agent.sock", false}, {"get.sock", true}, {"budget.sock", false}};
-    for (size_t i = 0; i < ELEMENTS(cases); i++) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", folder, cases[i].name);
-        assert_false(environment_socket_limited(fd)); /* not bound yet */
-        assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-        assert_int_equal(environment_socket_limited(fd), cases[i].limited);
-        (void)unlink(address.sun_path);
-    }
-    assert_false(environment_socket_limited(-1));
-}
-
 static int set_up(void **state)
 {
     char path[256];
@@ -413,7 +392,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_value_limit),    cmocka_unit_test(test_forged_mark),
         cmocka_unit_test(test_passed_sockets), cmocka_unit_test(test_closed_standard),
         cmocka_unit_test(test_command),        cmocka_unit_test(test_command_fails),
-        cmocka_unit_test(test_command_forged), cmocka_unit_test(test_which_socket),
+        cmocka_unit_test(test_command_forged),
     };
     return cmocka_run_group_tests_name("environment", tests, set_up, tear_down);
 }
