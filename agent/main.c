@@ -120,8 +120,9 @@ static void tell_parent(void *arg)
     close(*pipe);
 }
 
-/* The agent goes to the background; its parent stays until it serves, and says how it went. */
-static int run_detached(const struct service_options *model)
+/* The agent goes to the background; its parent stays until it serves, and says how it went. Before there are secrets, whose
+ * memory a fork wipes, and before any thread. -1: this is the agent, and *ret_ready is to be written to; else an exit status. */
+static int detach(int *ret_ready)
 {
     int pipes[2];
     char byte;
@@ -133,11 +134,8 @@ static int run_detached(const struct service_options *model)
     if (pid == 0) {
         close(pipes[0]);
         (void)setsid();
-        struct service_options options = *model;
-        options.ready = tell_parent;
-        options.arg = &pipes[1];
-        int status = service_run(&options);
-        _exit(status == SERVICE_BUSY ? 0 : status);
+        *ret_ready = pipes[1];
+        return -1;
     }
     close(pipes[1]);
     if (read(pipes[0], &byte, 1) == 1)
@@ -177,9 +175,9 @@ static int run_private(const struct options *options, struct command *command)
     return status < 0 ? EXIT_OWN : status;
 }
 
-static int run(const struct options *options, struct command *command)
+static int run(const struct options *options, struct command *command, int *ready)
 {
-    struct service_options service = {0};
+    struct service_options service = {.ready = options->autostart ? tell_parent : NULL, .arg = ready};
     if (options->command)
         return run_private(options, command);
     int r = socket_path_find(NULL, &service.path);
@@ -187,10 +185,8 @@ static int run(const struct options *options, struct command *command)
         (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must be an absolute path of at most %d bytes\n", SOCKET_PATH_SIZE - 1);
         return EXIT_USAGE;
     }
-    if (options->autostart)
-        return run_detached(&service);
     int status = service_run(&service);
-    return status == SERVICE_BUSY ? 1 : status;
+    return status != SERVICE_BUSY ? status : options->autostart ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -198,20 +194,25 @@ int main(int argc, char **argv)
     (void)argc;
     struct options options = {0};
     struct command command = {.fd = -1};
+    int ready = -1;
     int status = read_options(argv, &options);
     if (status >= 0)
         return status;
+    if (options.check) /* a file is named from where the caller is */
+        return config_check(stdout, options.file);
     status = prepare(&options, argv, &command);
     if (status)
+        return status;
+    if (options.autostart && !options.command && (status = detach(&ready)) >= 0)
         return status;
     log_open(options.foreground || options.command, options.debug);
     status = open_parts(&options);
     if (status)
         return status;
-    if (options.check || options.doctor)
+    if (options.doctor)
         return check(&options);
     notify_open();
-    status = run(&options, &command);
+    status = run(&options, &command, &ready);
     notify_close();
     environment_forget();
     secret_arena_close();
