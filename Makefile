@@ -122,7 +122,8 @@ DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev
 DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
-DEPS_INTEROP := glewlwyd sqlite3
+# dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.
+DEPS_INTEROP  = glewlwyd dbconfig-sqlite3 curl $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 DEPS_BENCH   := oidc-agent-cli
 DEPS         ?= $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_LINT) $(DEPS_FUZZ) $(DEPS_INTEROP) $(DEPS_BENCH)
 SUDO         ?= $(if $(filter 0,$(shell id -u)),,sudo)
