@@ -28,17 +28,30 @@ static _Noreturn void wait_and_execute(int fd, char *const argv[])
     _exit(error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
+static bool two_numbers(const char *text, int *ret_first, int *ret_second)
+{
+    static const char digits[] = "0123456789";
+    size_t first = strspn(text, digits), second = text[first] == ':' ? strspn(text + first + 1, digits) : 0;
+    if (first == 0 || first > 9 || second == 0 || second > 9 || text[first + 1 + second])
+        return false;
+    *ret_first = (int)strtol(text, NULL, 10);
+    *ret_second = (int)strtol(text + first + 1, NULL, 10);
+    return true;
+}
+
 /* The child that was forked before the exec: only a child of ours and a pipe count, the variable alone proves nothing.
  */
 static bool inherited(struct command *ret)
 {
     const char *text = getenv(VARIABLE);
     struct stat file;
-    int pid = -1, fd = -1;
-    char end;
-    if (!text || sscanf(text, "%9d:%9d%c", &pid, &fd, &end) != 2)
+    int pid, fd;
+    if (!text)
         return false;
+    bool read = two_numbers(text, &pid, &fd);
     unsetenv(VARIABLE);
+    if (!read)
+        return false;
     if (pid <= 0 || fd <= STDERR_FILENO || fstat(fd, &file) < 0 || !S_ISFIFO(file.st_mode))
         return false;
     if (waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOHANG | WNOWAIT) < 0 ||

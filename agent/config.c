@@ -225,7 +225,7 @@ static int join(struct reader *reader)
             qsort(entries, count, sizeof(*entries), compare);
             break;
         }
-    config->profiles = calloc(count, sizeof(*config->profiles));
+    config->profiles = calloc(count, sizeof(struct profile *));
     if (!config->profiles)
         return -ENOMEM;
     for (size_t i = 0, next; i < count; i = next) {
@@ -327,7 +327,7 @@ struct profile *config_profile(const struct config *config, const char *name)
 {
     struct profile *const *found = NULL;
     if (config->profile_count > 0)
-        found = bsearch(name, config->profiles, config->profile_count, sizeof(*config->profiles), compare_name);
+        found = bsearch(name, config->profiles, config->profile_count, sizeof(struct profile *), compare_name);
     return found ? *found : NULL;
 }
 

@@ -130,7 +130,7 @@ int config_load(const char *path, struct config **ret)
 int config_check(FILE *out, const char *path)
 {
     _cleanup_(config_free_cleanup) struct config *config = NULL;
-    if (config_load(path, &config) < 0) {
+    if (config_load(path, &config) < 0 || !config) {
         (void)fputs("mltoken-agent: out of memory\n", stderr);
         return 1;
     }

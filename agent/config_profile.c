@@ -127,12 +127,11 @@ static int check_whole(struct reader *reader)
 
 static char *put(char *to, const char *key, struct span value)
 {
-    size_t length = strlen(key);
-    memcpy(to, key, length);
-    to[length] = '=';
-    memcpy(to + length + 1, value.data, value.length);
-    to[length + 1 + value.length] = '\n';
-    return to + length + 2 + value.length;
+    to = mempcpy(to, key, strlen(key));
+    *to++ = '=';
+    to = mempcpy(to, value.data, value.length);
+    *to++ = '\n';
+    return to;
 }
 
 /* Every setting in the order of the table, the grant's own after them: moving lines about changes nothing. */

@@ -260,7 +260,7 @@ static int compare(const void *a, const void *b)
 
 static int close_others(const int *keep, size_t count)
 {
-    int sorted[MOST_KEPT];
+    int sorted[MOST_KEPT] = {0};
     unsigned first = (unsigned)(FIRST_PASSED + passed_sockets());
     if (count > MOST_KEPT)
         return -E2BIG;

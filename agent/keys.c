@@ -120,7 +120,7 @@ static int parse_url(const char *value, struct url *ret, char problem[static LIM
 static int read_authority(const struct profile_key *key, struct profile *profile, char *value,
                           char problem[static LIMIT_TEXT])
 {
-    struct url url;
+    struct url url = {0};
     int r = parse_url(value, &url, problem);
     if (r < 0)
         return r;
@@ -137,7 +137,7 @@ static int read_authority(const struct profile_key *key, struct profile *profile
 static int read_url(const struct profile_key *key, struct profile *profile, char *value,
                     char problem[static LIMIT_TEXT])
 {
-    struct url url;
+    struct url url = {0};
     int r = parse_url(value, &url, problem);
     if (r == 0)
         *MEMBER(char *, key, profile) = value;
@@ -147,7 +147,7 @@ static int read_url(const struct profile_key *key, struct profile *profile, char
 static int read_proxy(const struct profile_key *key, struct profile *profile, char *value,
                       char problem[static LIMIT_TEXT])
 {
-    struct url url;
+    struct url url = {0};
     int r = parse_url(value, &url, problem);
     if (r < 0)
         return r;
@@ -418,7 +418,7 @@ int keys_check_endpoints(const struct profile *profile, int *ret_key, char probl
 {
     const char *const urls[] = {profile->token_endpoint, profile->device_authorization_endpoint,
                                 profile->revocation_endpoint, profile->jwks_uri};
-    struct url authority, url;
+    struct url authority = {0}, url = {0};
     bool any = false;
     for (size_t i = 0; i < ELEMENTS(urls); i++)
         any = any || urls[i];

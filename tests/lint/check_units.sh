@@ -12,7 +12,7 @@ export XDG_RUNTIME_DIR="$folder/run" # it also wants a user's session, which a b
 cp /bin/true "$folder/bin/mltoken-agent"
 
 unit() { # FOLDER
-    cp "$here/systemd/mltoken-agent.socket" "$1/"
+    cp "$here/systemd/mltoken-agent.socket.in" "$1/mltoken-agent.socket"
     sed "s|@bindir@|$folder/bin|" "$here/systemd/mltoken-agent.service.in" > "$1/mltoken-agent.service"
     if grep -q '@[a-z]*@' "$1/mltoken-agent.service"; then
         echo "check_units: a placeholder is left" >&2
