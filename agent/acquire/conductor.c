@@ -216,6 +216,18 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
     return VERDICT_FETCH;
 }
 
+bool conductor_hit(struct conductor *conductor, struct entry *entry, const struct request *request)
+{
+    int64_t now = loop_now(conductor->loop);
+    struct failure why;
+    bool alive;
+    if (entry->holder->broken || entry_judge(entry, request, now, &why, &alive) != VERDICT_SERVE)
+        return false;
+    entry->asked_ms = now;
+    conductor->counters.hits++;
+    return true;
+}
+
 /* ---- renewing ---------------------------------------------------------------------------------------------------------- */
 
 static void on_renewal(void *arg)
@@ -416,6 +428,7 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
 {
     struct config *old = conductor->config;
     conductor->config = config;
+    cache_new_epoch(conductor->cache);
     struct holder **holders;
     size_t count;
     if (cache_holders(conductor->cache, &holders, &count) < 0) {

@@ -49,6 +49,9 @@ int conductor_holder(struct conductor *, const char *profile, struct holder **re
 enum verdict conductor_get(struct conductor *, struct holder *, const struct request *, struct waiter *,
                            struct entry **ret_entry, struct failure *why);
 
+/* Whether an entry's token can be served as it stands; then it counts as asked for. */
+bool conductor_hit(struct conductor *, struct entry *, const struct request *);
+
 /* Somebody who follows a token: told at each new one, and once when it ends (then it is off the list). */
 struct watcher {
     struct entry *entry; /* NULL: follows nothing */

@@ -4,6 +4,7 @@
 #include "limits.h"
 #include "message.h"
 #include "server/call.h"
+#include "server/memo.h"
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -115,67 +116,85 @@ void connection_send(struct connection *connection, struct span message)
         adjust(connection);
 }
 
-/* Goes on while there are whole messages and nothing in the way: 0, or -1 when the connection has gone. */
-static int process(struct connection *connection)
+static bool is_ready(const struct connection *connection)
 {
-    struct buffer *in = &connection->in;
-    while (!connection->call && !connection->ending && !connection->out.length && !connection->server->held) {
-        ssize_t length = message_find(in, LIMIT_REQUEST);
+    return !connection->call && !connection->ending && !connection->out.length && !connection->server->held;
+}
+
+/* Handles the whole messages that `input` begins with: how many bytes those were, or -1 when the connection has gone. */
+static ssize_t handle(struct connection *connection, struct span input)
+{
+    size_t taken = 0;
+    while (taken < input.length && is_ready(connection)) {
+        struct buffer rest = {.data = (char *)(uintptr_t)input.data + taken, .length = input.length - taken};
+        ssize_t length = message_find(&rest, LIMIT_REQUEST);
         if (length == -EAGAIN)
             break;
         timer_stop(&connection->deadline);
+        struct span message = {rest.data, length < 0 ? 0 : (size_t)length};
         connection->processing = true;
-        if (length < 0 || call_begin(connection, (struct span){in->data, (size_t)length}) < 0) {
+        if (length < 0 || (!memo_serve(connection, message) && call_begin(connection, message) < 0)) {
             connection_free(connection); /* garbage */
             return -1;
         }
         connection->processing = false;
-        buffer_consume(in, (size_t)length + 1);
+        taken += (size_t)length + 1;
     }
+    return (ssize_t)taken;
+}
+
+/* What follows from the state after something was handled: 0, or -1 when the connection has gone. */
+static int settle(struct connection *connection)
+{
+    struct buffer *in = &connection->in;
     if (connection->ending && !connection->out.length) {
         connection_free(connection);
         return -1;
     }
-    if (connection->out.length)
-        return 0; /* the deadline is that of the reply */
-    if (in->length == 0)
+    if (in->capacity && in->length == 0)
         buffer_free(in); /* an idle connection holds no memory */
-    else if (!connection->call && !connection->deadline.loop)
+    if (in->length > 0 && is_ready(connection) && !connection->deadline.loop)
         set_deadline(connection, LIMIT_REQUEST_MS);
+    adjust(connection);
     return 0;
+}
+
+static int process(struct connection *connection)
+{
+    ssize_t taken = handle(connection, buffer_span(&connection->in));
+    if (taken < 0)
+        return -1;
+    buffer_consume(&connection->in, (size_t)taken);
+    return settle(connection);
 }
 
 static void on_task(void *arg)
 {
-    struct connection *connection = arg;
-    if (process(connection) == 0)
-        adjust(connection);
+    (void)process(arg);
 }
 
-/* Reads what is there, at most up to the end of the longest message: 0, or -1 when the connection has gone. */
+/* Nearly always one read is one whole message: it is handled where it lies, and only what is left over is kept. */
 static int take_input(struct connection *connection)
 {
     struct buffer *in = &connection->in;
-    size_t room = in->maximum - in->length;
-    size_t want = room < 4096 ? room : 4096;
-    ssize_t n = -1;
-    if (want == 0 || buffer_reserve(in, want) < 0)
-        errno = EMSGSIZE;
-    else
-        n = recv(connection->fd, in->data + in->length, want, MSG_DONTWAIT);
+    char *scratch = connection->server->scratch;
+    ssize_t n = recv(connection->fd, scratch, sizeof(connection->server->scratch), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n == 0 && connection->out.length == 0 && !connection->call) {
+    if (n <= 0) {
         connection_free(connection);
         return -1;
     }
-    if (n < 0) {
-        connection_free(connection);
+    ssize_t taken = in->length ? 0 : handle(connection, (struct span){scratch, (size_t)n});
+    if (taken < 0)
+        return -1;
+    int r = buffer_append(in, scratch + taken, (size_t)(n - taken));
+    explicit_bzero(scratch, (size_t)n);
+    if (r < 0) {
+        connection_free(connection); /* longer than any call */
         return -1;
     }
-    in->length += (size_t)n;
-    in->data[in->length] = '\0';
-    return 0;
+    return process(connection);
 }
 
 static int flush(struct connection *connection)
@@ -207,10 +226,8 @@ static void on_ready(void *arg, uint32_t events)
         connection_free(connection); /* the client has gone; its call goes with it */
         return;
     }
-    if ((events & EPOLLOUT) && flush(connection) < 0)
+    if ((events & EPOLLOUT) && (flush(connection) < 0 || process(connection) < 0))
         return;
-    if ((events & EPOLLIN) && take_input(connection) < 0)
-        return;
-    if (process(connection) == 0)
-        adjust(connection);
+    if (events & EPOLLIN)
+        (void)take_input(connection);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "buffer.h"
+#include "limits.h"
 #include "loop/loop.h"
 #include "server/server.h"
 #include <sys/types.h>
@@ -23,6 +24,8 @@ struct server {
     struct connection *connections;
     size_t connection_count, watch_count;
     bool held;
+    struct memo *memos;
+    char scratch[LIMIT_REQUEST + 2]; /* for reading; never holds anything between two events */
 };
 
 struct connection {
@@ -37,6 +40,7 @@ struct connection {
     struct timer deadline;
     struct task task; /* goes on with what is in the buffer, or closes */
     struct buffer in, out;
+    struct span message; /* the one being handled; valid while `processing` */
     struct call *call; /* the one under way; NULL: ready for the next */
 };
 

@@ -2,6 +2,7 @@
 #include "limits.h"
 #include "log.h"
 #include "server/connection.h"
+#include "server/memo.h"
 #include "socket_path.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -56,8 +57,10 @@ static void on_client(void *arg, uint32_t events)
 int server_new(struct loop *loop, struct conductor *conductor, struct server **ret)
 {
     struct server *server = calloc(1, sizeof(*server));
-    if (!server)
+    if (!server || !(server->memos = memos_new())) {
+        free(server);
         return -ENOMEM;
+    }
     server->loop = loop;
     server->conductor = conductor;
     *ret = server;
@@ -97,6 +100,7 @@ struct server *server_free(struct server *server)
         timer_stop(&server->listeners[i].timer);
         close(server->listeners[i].fd);
     }
+    free(server->memos);
     free(server);
     return NULL;
 }

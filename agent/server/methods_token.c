@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "limits.h"
 #include "server/call.h"
+#include "server/memo.h"
 #include <errno.h>
 
 static int copy_text(json_object *parameters, const char *name, size_t maximum, char **ret)
@@ -86,10 +87,12 @@ void method_get_token(struct call *call, json_object *parameters)
     call->waiter = (struct waiter){.request = &call->request, .done = on_token, .arg = call};
     enum verdict verdict =
         conductor_get(call->connection->server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
-    if (verdict == VERDICT_SERVE)
+    if (verdict == VERDICT_SERVE) {
+        memo_note(call, entry);
         send_token(call, entry);
-    else if (verdict == VERDICT_REFUSE)
+    } else if (verdict == VERDICT_REFUSE) {
         call_fail(call, &why);
+    }
 }
 
 /* ---- Watch ------------------------------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 enum { BUCKETS = 4096, USABLE_MS = 1000 /* a token that ends sooner is of no use to anybody */ };
 
 struct cache {
+    uint64_t epoch;
     size_t holders, entries;
     struct holder *buckets[BUCKETS];
 };
@@ -71,6 +72,16 @@ void cache_remove(struct cache *cache, struct holder *holder)
     free(holder->identity);
     free(holder->signed_out);
     free(holder);
+}
+
+uint64_t cache_epoch(const struct cache *cache)
+{
+    return cache->epoch;
+}
+
+void cache_new_epoch(struct cache *cache)
+{
+    cache->epoch++;
 }
 
 int cache_holders(const struct cache *cache, struct holder ***ret, size_t *ret_count)
@@ -192,6 +203,7 @@ void holder_drop_entry(struct cache *cache, struct entry *entry)
     *place = entry->next;
     entry->holder->entry_count--;
     cache->entries--;
+    cache->epoch++;
     timer_stop(&entry->timer);
     entry_forget_token(entry);
     entry_forget_failure(entry);

@@ -62,6 +62,9 @@ struct holder *cache_find(const struct cache *, const char *profile);
 int cache_add(struct cache *, struct profile *, struct holder **ret);
 void cache_remove(struct cache *, struct holder *); /* and frees it, entries included */
 size_t cache_entries(const struct cache *);
+/* Grows whenever an entry has gone, or a name may mean another profile: who keeps a pointer to an entry compares it. */
+uint64_t cache_epoch(const struct cache *);
+void cache_new_epoch(struct cache *);
 /* Every holder, in no order: a malloc'd array, for walks in which holders may go. */
 int cache_holders(const struct cache *, struct holder ***ret, size_t *ret_count);
 
