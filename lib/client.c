@@ -45,7 +45,6 @@ static void end_call(mltoken_handle *handle)
     handle->call = CALL_NONE;
     buffer_clear(&handle->out);
     handle->sent = 0;
-    json_wipe(TAKE_PTR(handle->asked));
 }
 
 void client_drop(mltoken_handle *handle)
@@ -63,6 +62,7 @@ void mltoken_close(mltoken_handle *handle)
     client_drop(handle);
     buffer_free(&handle->in);
     buffer_free(&handle->out);
+    json_wipe(handle->asked);
     mltoken_free(handle->token);
     prompt_clear(&handle->prompt);
     free(handle->account);
@@ -139,6 +139,7 @@ int client_start(mltoken_handle *handle, enum client_call call, const char *meth
         buffer_clear(&handle->out);
         return client_fail(handle, MLTOKEN_ENOMEM, "out of memory");
     }
+    json_wipe(handle->asked);
     handle->asked = TAKE_PTR(taken);
     handle->call = call;
     handle->more = more;
@@ -344,9 +345,27 @@ int mltoken_timeout(mltoken_handle *handle)
     if (!handle)
         return -1;
     client_enter(handle);
-    bool pausing = handle->call != CALL_NONE && handle->fd < 0;
+    int timeout = -1;
+    if (handle->call != CALL_NONE && message_find(&handle->in, LIMIT_REPLY) != -EAGAIN)
+        timeout = 0; /* it came together with the one before: the descriptor will not tell */
+    else if (handle->call != CALL_NONE && handle->fd < 0)
+        timeout = LIMIT_CONNECT_PAUSE_MS;
     client_leave(handle);
-    return pausing ? LIMIT_CONNECT_PAUSE_MS : -1;
+    return timeout;
+}
+
+static int process_reply(mltoken_handle *handle, mltoken_event *ret_event)
+{
+    enum client_call call = handle->call;
+    _cleanup_json_wipe_ json_object *parameters = NULL;
+    bool continues;
+    int r = client_step(handle, &parameters, &continues);
+    if (r != 0)
+        return r;
+    r = call == CALL_LOGIN ? login_event(handle, parameters, ret_event) : get_event(handle, parameters, ret_event);
+    if (r < 0 || (*ret_event == MLTOKEN_SIGNED_IN && continues))
+        client_drop(handle);
+    return r;
 }
 
 int mltoken_process(mltoken_handle *handle, mltoken_event *ret_event)
@@ -355,15 +374,9 @@ int mltoken_process(mltoken_handle *handle, mltoken_event *ret_event)
         return MLTOKEN_EINVAL;
     client_enter(handle);
     *ret_event = MLTOKEN_NOTHING;
-    enum client_call call = handle->call;
-    _cleanup_json_wipe_ json_object *parameters = NULL;
-    bool continues;
-    int r = call == CALL_NONE || call == CALL_OTHER ? MLTOKEN_EINVAL : client_step(handle, &parameters, &continues);
-    if (r == 0) {
-        r = call == CALL_LOGIN ? login_event(handle, parameters, ret_event) : get_event(handle, parameters, ret_event);
-        if (r < 0 || (*ret_event == MLTOKEN_SIGNED_IN && continues))
-            client_drop(handle);
-    }
+    int r = handle->call == CALL_NONE || handle->call == CALL_OTHER ? MLTOKEN_EINVAL : 0;
+    while (r == 0 && *ret_event == MLTOKEN_NOTHING)
+        r = process_reply(handle, ret_event);
     client_leave(handle);
     return r == CLIENT_AGAIN ? 0 : r;
 }

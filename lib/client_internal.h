@@ -52,7 +52,7 @@ struct mltoken_handle {
     bool answered; /* a byte of the answer has come */
     struct buffer out, in;
     size_t sent;
-    json_object *asked; /* the call's parameters */
+    json_object *asked; /* the parameters of this or the last call: its reply is held against them */
     struct client_error error;
     mltoken_token *token; /* not taken yet */
     mltoken_prompt prompt;

@@ -47,10 +47,11 @@ typedef struct mltoken_prompt mltoken_prompt;
 #define MLTOKEN_ESIGNINFAILED  (-25)
 #define MLTOKEN_EREFUSED       (-26) /* the authority refused; its own words are details */
 #define MLTOKEN_EINVALIDTOKEN  (-27)
-#define MLTOKEN_EUNREACHABLE   (-28) /* the authority does not answer; MLTOKEN_RETRY_AT says when the agent tries again \
-                                      */
-#define MLTOKEN_ETOOSHORT (-29)      /* even a new token does not live as long as asked for */
-#define MLTOKEN_ESTORE    (-30)      /* the store of secrets is not available */
+#define MLTOKEN_EUNREACHABLE                                                                                           \
+    (-28)                       /* the authority does not answer; MLTOKEN_RETRY_AT says when the agent tries again     \
+                                 */
+#define MLTOKEN_ETOOSHORT (-29) /* even a new token does not live as long as asked for */
+#define MLTOKEN_ESTORE    (-30) /* the store of secrets is not available */
 #define MLTOKEN_ELOCKED   (-31)
 #define MLTOKEN_EDENIED   (-32)
 #define MLTOKEN_EBUSY     (-33) /* the agent has too much to do */
@@ -165,7 +166,8 @@ int mltoken_start_login(mltoken_handle *handle, const mltoken_request *request);
 int mltoken_fd(mltoken_handle *handle);
 /* POLLIN or POLLOUT, as for poll(2); 0 when no call is under way. */
 int mltoken_events(mltoken_handle *handle);
-/* Milliseconds after which mltoken_process() must be called even if nothing is ready; -1: none. */
+/* Milliseconds after which mltoken_process() must be called even if nothing is ready: 0 when the next answer is there
+ * already, -1 when there is no such time. */
 int mltoken_timeout(mltoken_handle *handle);
 /* Does what can be done at once. An error ends the call. */
 int mltoken_process(mltoken_handle *handle, mltoken_event *ret_event);
