@@ -184,6 +184,13 @@ static const char *whom(const struct profile *profile)
                                      : "the authority";
 }
 
+void failure_refused(struct failure *why, const char *code, const char *sentence)
+{
+    failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE, "%s", "");
+    text_clean_into(why->error, sizeof(why->error), span_of(code));
+    text_clean_into(why->description, sizeof(why->description), span_of(sentence));
+}
+
 /* The authority's words, each part cleaned. */
 static void put_words(struct failure *why, const struct complaint *said)
 {
@@ -211,7 +218,9 @@ static void explain_words(enum outcome outcome, const struct complaint *said, co
         kind = FAILURE_AUTHORITY_UNREACHABLE;
         class = throttled ? CLASS_THROTTLED : CLASS_UNREACHABLE;
     }
-    if (hint)
+    if (kind == FAILURE_AUTHORITY_REFUSED) /* its own words go beside it */
+        failure_set(why, kind, class, "%s", hint ? hint : "");
+    else if (hint)
         failure_set(why, kind, class, "%s; the authority said %s%s%s", hint, code, colon, words);
     else if (kind == FAILURE_AUTHORITY_UNREACHABLE)
         failure_set(why, kind, class, "%s answered %d, %s%s%s", whom(profile), answer->status, code, colon, words);
@@ -240,9 +249,11 @@ static enum outcome explain_status(const struct answer *answer, const struct pro
         return OUTCOME_LOGIN;
     }
     if (status >= 400 && status < 500 && status != 408) {
-        failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE, "%s answered %d (%s) without an error code",
-                    whom(profile), status, type);
-        (void)snprintf(why->error, sizeof(why->error), "http_%d", status);
+        char code[16], sentence[LIMIT_TEXT];
+        (void)snprintf(code, sizeof(code), "http_%d", status);
+        (void)snprintf(sentence, sizeof(sentence), "%.*s answered %d (%s) without an error code", LIMIT_TEXT / 2,
+                       whom(profile), status, type);
+        failure_refused(why, code, sentence);
         return OUTCOME_REFUSED;
     }
     const char *what = status >= 300 && status < 400   ? ": a redirect, which is not followed"
@@ -297,9 +308,9 @@ enum outcome answer_error(const struct answer *answer, const struct profile *pro
 
 static enum outcome refuse(struct failure *why, const char *code, const char *sentence)
 {
-    failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE, "the authority's answer cannot be used: %s", sentence);
-    text_clean_into(why->error, sizeof(why->error), span_of(code));
-    text_clean_into(why->description, sizeof(why->description), span_of(sentence));
+    char whole[LIMIT_TEXT];
+    (void)snprintf(whole, sizeof(whole), "the authority's answer cannot be used: %.*s", LIMIT_TEXT / 2, sentence);
+    failure_refused(why, code, whole);
     return OUTCOME_REFUSED;
 }
 

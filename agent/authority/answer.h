@@ -21,6 +21,10 @@ enum outcome {
     OUTCOME_RETRY,     /* throttled or unreachable: why says which and when */
 };
 
+/* AUTHORITY_REFUSED has the authority's code and words in `error` and `description`, or ours where it had none; its `reason` is
+ * only what we add to them, and often empty. This sets one that is ours. */
+void failure_refused(struct failure *, const char *code, const char *sentence);
+
 /* Reads tokens from an answer. For anything but OUTCOME_OK, *why is set (the authority's code, words, correlation and trace
  * ids, Retry-After in both forms) and *ret is untouched. A token with bytes outside 0x21-0x7E or longer than LIMIT_TOKEN, an
  * absent access_token or a token_type other than Bearer is REFUSED. `user` says whether a person's sign-in stands

@@ -8,10 +8,10 @@
 
 static int refuse(struct failure *why, const char *sentence, const char *detail)
 {
-    failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE, "the authority's answer cannot be used: %s%s", sentence,
-                detail);
-    text_clean_into(why->error, sizeof(why->error), span_of("invalid_device_authorization"));
-    memcpy(why->description, why->reason, sizeof(why->description));
+    char whole[LIMIT_TEXT];
+    (void)snprintf(whole, sizeof(whole), "the authority's answer cannot be used: %s%.*s", sentence, LIMIT_TEXT / 2,
+                   detail);
+    failure_refused(why, "invalid_device_authorization", whole);
     return -EBADMSG;
 }
 

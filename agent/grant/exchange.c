@@ -323,10 +323,10 @@ bool scopes_granted(const struct profile *profile, char *const *asked, const cha
     for (; *asked; asked++) {
         if (is_openid(*asked) || has_word(granted, *asked))
             continue;
-        failure_set(why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE,
-                    "the authority granted a token without the scope %s: it gave \"%s\"", *asked, granted);
-        (void)snprintf(why->error, sizeof(why->error), "invalid_scope");
-        (void)snprintf(why->description, sizeof(why->description), "%s", why->reason);
+        char sentence[LIMIT_TEXT];
+        (void)snprintf(sentence, sizeof(sentence), "the authority granted a token without the scope %s: it gave \"%s\"",
+                       *asked, granted);
+        failure_refused(why, "invalid_scope", sentence);
         return false;
     }
     return true;
@@ -363,12 +363,13 @@ void failure_name_scope(struct failure *why, const struct request *asked, const 
         return;
     char *const *scopes = request_scopes(asked, profile);
     _cleanup_free_ char *joined = scopes ? scopes_join(scopes) : NULL;
-    struct failure named;
-    failure_set(&named, why->kind, why->class, "the authority refused the scope \"%s\"; %s", joined ? joined : "",
-                why->reason);
-    memcpy(why->reason, named.reason, sizeof(why->reason));
-    if (!why->description[0])
-        memcpy(why->description, named.reason, sizeof(why->description));
+    char sentence[LIMIT_TEXT];
+    (void)snprintf(sentence, sizeof(sentence), "the scope \"%.*s\" was refused%s%.*s", LIMIT_TEXT / 2,
+                   joined ? joined : "", why->reason[0] ? ": " : "", LIMIT_TEXT / 3, why->reason);
+    bool said = why->description[0] != '\0';
+    memcpy(said ? why->reason : why->description, sentence, sizeof(sentence));
+    if (!said)
+        why->reason[0] = '\0';
 }
 
 const char *exchange_check(const struct profile *profile)

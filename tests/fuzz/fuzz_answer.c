@@ -33,7 +33,8 @@ static bool clean(const char *text)
 
 static void check_failure(const struct failure *why)
 {
-    hold(why->kind != FAILURE_NONE && why->reason[0]);
+    hold(why->kind != FAILURE_NONE);
+    hold(why->kind == FAILURE_AUTHORITY_REFUSED ? why->error[0] : why->reason[0]);
     hold(clean(why->reason) && clean(why->error) && clean(why->description));
     hold(clean(why->trace_id) && clean(why->correlation_id));
     hold(why->retry_after_ms >= -1 && why->retry_after_ms <= LIMIT_RETRY_AFTER_S * 1000L);

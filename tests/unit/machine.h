@@ -19,6 +19,20 @@
 #define DEVICE_URL     "https://login.example.org/device"
 #define REVOCATION_URL "https://login.example.org/revoke"
 
+/* What is said of a failure, as people see it: the authority's code and words, then ours; never the same twice. */
+static inline void failure_says(const struct failure *why, const char *words)
+{
+    char whole[3 * LIMIT_TEXT];
+    (void)snprintf(whole, sizeof(whole), "%s: %s: %s", why->error, why->description, why->reason);
+    assert_int_not_equal(why->kind, FAILURE_NONE);
+    if (why->kind == FAILURE_AUTHORITY_REFUSED ? !why->error[0] : !why->reason[0])
+        fail_msg("nothing is said: %s", whole);
+    if (!strstr(whole, words))
+        fail_msg("\"%s\" lacks \"%s\"", whole, words);
+    if (why->kind == FAILURE_AUTHORITY_REFUSED && why->description[0] && strstr(why->reason, why->description))
+        fail_msg("said twice: %s", whole);
+}
+
 /* One answer. The step that it answers is named, so that a list reads as the conversation. */
 struct reply {
     enum step_kind kind;
@@ -192,12 +206,15 @@ static inline void machine_torture(struct machine *m, enum grant_op op, const st
         struct reply failed = {.kind = m->step.kind, .error = -EIO, .maybe_sent = broken % 2};
         machine_answer(m, failed);
         machine_drain(m, replies, count, broken + 1);
-        if (m->step.kind == STEP_FAIL) {
-            assert_int_not_equal(m->step.fail.kind, FAILURE_NONE);
-            assert_true(m->step.fail.reason[0] != '\0');
-        }
+        if (m->step.kind == STEP_FAIL)
+            failure_says(&m->step.fail, "");
     }
     machine_end(m);
+}
+
+static inline void machine_says(const struct machine *m, const char *words)
+{
+    failure_says(&m->step.fail, words);
 }
 
 static inline bool machine_sent(const struct machine *m, const char *pair)

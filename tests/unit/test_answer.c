@@ -120,7 +120,7 @@ static void bounds_lifetimes(void **state)
         if (outcome == OUTCOME_OK && (tokens.expires_in_s != cases[i].life || tokens.refresh_in_s != cases[i].refresh))
             fail_msg("%s: %lld %lld", cases[i].members, (long long)tokens.expires_in_s, (long long)tokens.refresh_in_s);
         if (outcome != OUTCOME_OK)
-            assert_non_null(strstr(why.reason, "expired already"));
+            assert_non_null(strstr(why.description, "expired already"));
         tokens_clear(&tokens);
     }
 }
@@ -155,8 +155,8 @@ static void refuses_tokens_that_cannot_be_used(void **state)
         struct tokens untouched = {.expires_in_s = 77};
         struct failure why = {0};
         enum outcome outcome = read_tokens(cases[i].body, &untouched, &why);
-        if (outcome != OUTCOME_REFUSED || !strstr(why.reason, cases[i].words))
-            fail_msg("%s: %d, %s", cases[i].body, (int)outcome, why.reason);
+        if (outcome != OUTCOME_REFUSED || !strstr(why.description, cases[i].words))
+            fail_msg("%s: %d, %s", cases[i].body, (int)outcome, why.description);
         assert_int_equal(why.kind, FAILURE_AUTHORITY_REFUSED);
         assert_int_equal(why.class, CLASS_DEFINITE);
         assert_true(why.error[0] && why.description[0]);
@@ -216,6 +216,14 @@ static void holds_its_limits(void **state)
     }
 }
 
+/* As people see it: code, words, then what we add. */
+static bool says(const struct failure *why, const char *words)
+{
+    char whole[3 * LIMIT_TEXT];
+    (void)snprintf(whole, sizeof(whole), "%s: %s: %s", why->error, why->description, why->reason);
+    return strstr(whole, words) != NULL;
+}
+
 struct error_case {
     int status;
     const char *body;
@@ -234,7 +242,7 @@ static void check_errors(const struct profile *profile, const struct error_case 
         struct tokens tokens = {0};
         struct failure why = {0};
         enum outcome outcome = answer_tokens(&answer, profile, c->user, &tick, &tokens, &why);
-        if (outcome != c->outcome || why.kind != c->kind || why.class != c->class || !strstr(why.reason, c->words))
+        if (outcome != c->outcome || why.kind != c->kind || why.class != c->class || !says(&why, c->words))
             fail_msg("%d %s: outcome %d, %s, class %d, \"%s\"", c->status, c->body, (int)outcome,
                      failure_name(why.kind), (int)why.class, why.reason);
         assert_null(tokens.access_token);
@@ -341,9 +349,8 @@ static void knows_entra(void **state)
          "does not know the application"},
         {400, "{\"error\":\"invalid_request\",\"error_codes\":[90002]}", false, REFUSED, "no such tenant"},
         {400, "{\"error\":\"invalid_client\",\"error_codes\":[4711,{},null,\"x\"]}", false, REFUSED,
-         "the authority said invalid_client"},
-        {400, "{\"error\":\"invalid_client\",\"error_codes\":7000215}", false, REFUSED,
-         "the authority said invalid_client"},
+         "invalid_client: : "},
+        {400, "{\"error\":\"invalid_client\",\"error_codes\":7000215}", false, REFUSED, "invalid_client: : "},
     };
     (void)state;
     check_errors(&entra, cases, ELEMENTS(cases));
