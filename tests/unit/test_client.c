@@ -8,7 +8,7 @@
 static void test_get(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {HOLD}, {END}};
+    static const struct line script[] = {{.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_request *request;
@@ -48,7 +48,7 @@ static void test_get(void **state)
 static void test_no_request_asks_for_nothing(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {END}};
+    static const struct line script[] = {{.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -62,7 +62,11 @@ static void test_no_request_asks_for_nothing(void **state)
 static void test_byte_by_byte(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY_PIECES, TOKEN_REPLY}, {READ}, {SAY, TOKEN_REPLY}, {END}};
+    static const struct line script[] = {{.act = READ},
+                                         {.act = SAY_PIECES, .text = TOKEN_REPLY},
+                                         {.act = READ},
+                                         {.act = SAY, .text = TOKEN_REPLY},
+                                         {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -78,7 +82,7 @@ static void test_byte_by_byte(void **state)
 /* What an answer gives, for a request for profile "me" and, where said, a resource */
 static void check_answer(const char *answer, size_t length, const char *resource, int expected)
 {
-    const struct line script[] = {{READ}, {SAY, answer, length}, {HOLD}, {END}};
+    const struct line script[] = {{.act = READ}, {.act = SAY, .text = answer, length}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_request *request;
@@ -182,7 +186,7 @@ static void test_old_agents(void **state)
         "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"org.mltoken.agent.GetToken\"}}",
     };
     for (size_t i = 0; i < ELEMENTS(old); i++) {
-        const struct line script[] = {{READ}, {SAY, old[i]}, {HOLD}, {END}};
+        const struct line script[] = {{.act = READ}, {.act = SAY, .text = old[i]}, {.act = HOLD}, {.act = END}};
         struct agent agent;
         mltoken_handle *handle = agent_start(&agent, script);
         mltoken_request *request;
@@ -247,17 +251,18 @@ static void test_errors(void **state)
 static void test_details(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ},
-                                         {SAY, "{\"error\":\"org.mltoken.agent.AuthorityRefused\",\"parameters\":{"
-                                               "\"profile\":\"me\",\"error\":\"invalid_client\","
-                                               "\"description\":\"AADSTS\\u001b[31m \\u202e\\u0000 "
-                                               "x\",\"correlationId\":\"c-1\",\"traceId\":\"t-1\",\"reason\":null,"
-                                               "\"retryAt\":1700000000,\"minValid\":60,\"expiresAt\":1700000001,"
-                                               "\"name\":\"client_secret\",\"file\":\"/f\",\"line\":7}}"},
-                                         {READ},
-                                         {SAY, TOKEN_REPLY},
-                                         {HOLD},
-                                         {END}};
+    static const struct line script[] = {{.act = READ},
+                                         {.act = SAY,
+                                          .text = "{\"error\":\"org.mltoken.agent.AuthorityRefused\",\"parameters\":{"
+                                                  "\"profile\":\"me\",\"error\":\"invalid_client\","
+                                                  "\"description\":\"AADSTS\\u001b[31m \\u202e\\u0000 "
+                                                  "x\",\"correlationId\":\"c-1\",\"traceId\":\"t-1\",\"reason\":null,"
+                                                  "\"retryAt\":1700000000,\"minValid\":60,\"expiresAt\":1700000001,"
+                                                  "\"name\":\"client_secret\",\"file\":\"/f\",\"line\":7}}"},
+                                         {.act = READ},
+                                         {.act = SAY, .text = TOKEN_REPLY},
+                                         {.act = HOLD},
+                                         {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -329,13 +334,14 @@ static void test_deep_answers(void **state)
 static void test_answer_nobody_asked_for(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ},
-                                         {SAY, TOKEN_REPLY "\0" TOKEN_REPLY, 2 * sizeof(TOKEN_REPLY) - 1},
-                                         {HOLD},
-                                         {READ},
-                                         {SAY, "{\"error\":\"org.mltoken.agent.Locked\"}"},
-                                         {HOLD},
-                                         {END}};
+    static const struct line script[] = {
+        {.act = READ},
+        {.act = SAY, .text = TOKEN_REPLY "\0" TOKEN_REPLY, 2 * sizeof(TOKEN_REPLY) - 1},
+        {.act = HOLD},
+        {.act = READ},
+        {.act = SAY, .text = "{\"error\":\"org.mltoken.agent.Locked\"}"},
+        {.act = HOLD},
+        {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -363,7 +369,8 @@ static void test_no_agent(void **state)
 static void test_closed_before_the_answer(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {CLOSE}, {READ}, {SAY, TOKEN_REPLY}, {END}};
+    static const struct line script[] = {
+        {.act = READ}, {.act = CLOSE}, {.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -377,7 +384,9 @@ static void test_closed_before_the_answer(void **state)
 static void test_nonsense_after_a_good_answer(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {READ}, {SAY, "x"}, {CLOSE}, {END}};
+    static const struct line script[] = {{.act = READ},  {.act = SAY, .text = TOKEN_REPLY},
+                                         {.act = READ},  {.act = SAY, .text = "x"},
+                                         {.act = CLOSE}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -391,8 +400,9 @@ static void test_nonsense_after_a_good_answer(void **state)
 static void test_agent_was_renewed_while_idle(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {CLOSE}, {READ}, {SAY, TOKEN_REPLY}, {HOLD},
-                                         {END}};
+    static const struct line script[] = {{.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = CLOSE},
+                                         {.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = HOLD},
+                                         {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -408,7 +418,8 @@ static void test_agent_was_renewed_while_idle(void **state)
 static void test_deadline(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {HOLD}, {READ}, {SAY, TOKEN_REPLY}, {HOLD}, {END}};
+    static const struct line script[] = {{.act = READ}, {.act = HOLD}, {.act = READ}, {.act = SAY, .text = TOKEN_REPLY},
+                                         {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -426,7 +437,8 @@ static void test_deadline(void **state)
 static void test_event_loop(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY_PIECES, TOKEN_REPLY}, {HOLD}, {END}};
+    static const struct line script[] = {
+        {.act = READ}, {.act = SAY_PIECES, .text = TOKEN_REPLY}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_event event = MLTOKEN_PROMPT;
@@ -481,15 +493,15 @@ static void test_watch(void **state)
 {
     (void)state;
     static const struct line script[] = {
-        {READ},
-        {SAY, "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "one") "}},\"continues\":true}"},
-        {SAY, "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "two") "}},\"continues\":true}"},
-        {HOLD},
-        {READ},
-        {SAY, "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "one") "}},\"continues\":true}"},
-        {SAY, "{\"error\":\"org.mltoken.agent.LoginRequired\",\"parameters\":{\"profile\":\"me\"}}"},
-        {HOLD},
-        {END}};
+        {.act = READ},
+        {.act = SAY, .text = "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "one") "}},\"continues\":true}"},
+        {.act = SAY, .text = "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "two") "}},\"continues\":true}"},
+        {.act = HOLD},
+        {.act = READ},
+        {.act = SAY, .text = "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "one") "}},\"continues\":true}"},
+        {.act = SAY, .text = "{\"error\":\"org.mltoken.agent.LoginRequired\",\"parameters\":{\"profile\":\"me\"}}"},
+        {.act = HOLD},
+        {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -520,7 +532,8 @@ static void test_two_at_once(void **state)
     static const char two[] = "{\"parameters\":{\"token\":{" TOKEN_MEMBERS(
         "me", "one") "}},\"continues\":true}\0"
                      "{\"parameters\":{\"token\":{" TOKEN_MEMBERS("me", "two") "}},\"continues\":true}";
-    static const struct line script[] = {{READ}, {SAY, two, sizeof(two) - 1}, {HOLD}, {END}};
+    static const struct line script[] = {
+        {.act = READ}, {.act = SAY, .text = two, sizeof(two) - 1}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_event event;
@@ -565,13 +578,13 @@ static void test_login(void **state)
 {
     (void)state;
     static const struct line script[] = {
-        {READ},
-        {SAY, PROMPT("AAAA")},
-        {SAY, "{\"parameters\":{\"state\":\"novel\",\"session\":\"s\"},\"continues\":true}"},
-        {SAY, PROMPT("BBBB")},
-        {SAY, DONE},
-        {HOLD},
-        {END}};
+        {.act = READ},
+        {.act = SAY, .text = PROMPT("AAAA")},
+        {.act = SAY, .text = "{\"parameters\":{\"state\":\"novel\",\"session\":\"s\"},\"continues\":true}"},
+        {.act = SAY, .text = PROMPT("BBBB")},
+        {.act = SAY, .text = DONE},
+        {.act = HOLD},
+        {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     struct seen seen = {0};
@@ -594,7 +607,8 @@ static void test_login(void **state)
 static void test_login_is_cancelled(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, PROMPT("AAAA")}, {HOLD}, {END}};
+    static const struct line script[] = {
+        {.act = READ}, {.act = SAY, .text = PROMPT("AAAA")}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     struct seen seen = {.stop_after = 1};
@@ -620,7 +634,7 @@ static void test_login_that_makes_no_sense(void **state)
         "{\"parameters\":{\"state\":\"done\",\"account\":1}}",
     };
     for (size_t i = 0; i < ELEMENTS(answers); i++) {
-        const struct line script[] = {{READ}, {SAY, answers[i]}, {HOLD}, {END}};
+        const struct line script[] = {{.act = READ}, {.act = SAY, .text = answers[i]}, {.act = HOLD}, {.act = END}};
         struct agent agent;
         mltoken_handle *handle = agent_start(&agent, script);
         assert_int_equal(mltoken_login(handle, NULL, 5000, NULL, NULL), MLTOKEN_EPROTOCOL);
@@ -632,7 +646,8 @@ static void test_login_that_makes_no_sense(void **state)
 static void test_fork(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {CLOSE}, {END}};
+    static const struct line script[] = {
+        {.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = CLOSE}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -678,7 +693,8 @@ static void *get_often(void *arg)
 static void test_threads(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {AGAIN}, {END}};
+    static const struct line script[] = {
+        {.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = AGAIN}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     pthread_t threads[4];
@@ -697,7 +713,7 @@ static void test_threads(void **state)
 static void test_freeing_wipes(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {HOLD}, {END}};
+    static const struct line script[] = {{.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     mltoken_token *token;
@@ -718,7 +734,7 @@ static void test_freeing_wipes(void **state)
 static void test_directory_that_is_open(void **state)
 {
     (void)state;
-    static const struct line script[] = {{READ}, {SAY, TOKEN_REPLY}, {HOLD}, {END}};
+    static const struct line script[] = {{.act = READ}, {.act = SAY, .text = TOKEN_REPLY}, {.act = HOLD}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script), *usual;
     mltoken_token *token = NULL;
@@ -749,7 +765,7 @@ static void test_another_users_server(void **state)
     (void)state;
     if (geteuid() != 0)
         return; /* nobody else to be */
-    static const struct line script[] = {{READ}, {END}};
+    static const struct line script[] = {{.act = READ}, {.act = END}};
     struct agent agent;
     mltoken_handle *handle = agent_start(&agent, script);
     assert_int_equal(chmod(agent.directory, 0755), 0);
