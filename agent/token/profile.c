@@ -1,6 +1,5 @@
 #include "token/profile.h"
 
-#include "cleanup.h"
 #include <stdalign.h>
 
 enum { LEAST_BLOCK = 256 };
@@ -22,27 +21,28 @@ static struct profile_block *block_new(size_t size, struct profile_block *next)
     return block;
 }
 
+/* The profile itself lies at the start of its first block. */
 struct profile *profile_new(size_t hint)
 {
-    _cleanup_free_ struct profile *profile = calloc(1, sizeof(*profile));
-    if (!profile)
+    struct profile_block *block = block_new(sizeof(struct profile) + hint, NULL);
+    if (!block)
         return NULL;
-    profile->storage = block_new(hint < LEAST_BLOCK ? LEAST_BLOCK : hint, NULL);
-    if (!profile->storage)
-        return NULL;
+    struct profile *profile = (struct profile *)(void *)block->bytes;
+    block->used = sizeof(*profile);
     profile->references = 1;
+    profile->storage = block;
     profile->refresh_ahead_s = REFRESH_AHEAD_DEFAULT;
     profile->min_valid_s = DEFAULT_MIN_VALID_S;
     profile->timeout_ms = LIMIT_HTTP_MS;
-    return TAKE_PTR(profile);
+    return profile;
 }
 
 /* Texts are packed; only what is asked for by profile_allocate() is aligned. */
 static char *take(struct profile *profile, size_t size, size_t alignment)
 {
     struct profile_block *block = profile->storage;
-    size_t start = block ? (block->used + alignment - 1) & ~(alignment - 1) : 0;
-    if (!block || start > block->size || size > block->size - start) {
+    size_t start = (block->used + alignment - 1) & ~(alignment - 1);
+    if (start > block->size || size > block->size - start) {
         block = block_new(size < LEAST_BLOCK ? LEAST_BLOCK : size, profile->storage);
         if (!block)
             return NULL;
@@ -78,9 +78,8 @@ struct profile *profile_free(struct profile *profile)
         return NULL;
     for (struct profile_block *block = profile->storage, *next; block; block = next) {
         next = block->next;
-        free(block);
+        free(block); /* the last one holds the profile */
     }
-    free(profile);
     return NULL;
 }
 

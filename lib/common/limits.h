@@ -46,7 +46,7 @@
 #define LIMIT_TIMEOUT_S          300
 #define LIMIT_HEADER             1024 /* the template of a header line */
 #define LIMIT_PROBLEM            2048 /* one message about the configuration */
-#define LIMIT_PROFILE_HINT       1024 /* storage that an ordinary profile needs */
+#define LIMIT_PROFILE_HINT       640  /* storage that an ordinary profile needs */
 
 /* the process */
 #define LIMIT_DESCRIPTORS        65536 /* of RLIMIT_NOFILE, when the hard limit allows */
