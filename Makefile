@@ -117,7 +117,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 unit: $(UNIT)
 
 # ---- the targets of people ---------------------------------------------------------------------------------------
-DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode4 ca-certificates \
+DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev ca-certificates \
                 python3 openssl
 DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
