@@ -276,6 +276,15 @@ static enum outcome explain_transport(const struct answer *answer, const struct 
     return definite ? OUTCOME_REFUSED : OUTCOME_RETRY;
 }
 
+/* A byte order mark is not JSON, but RFC 8259 section 8.1 lets a reader pass over one. */
+static struct span without_mark(struct span body)
+{
+    static const char mark[] = {'\xef', '\xbb', '\xbf'};
+    if (body.length >= sizeof(mark) && memcmp(body.data, mark, sizeof(mark)) == 0)
+        return (struct span){body.data + sizeof(mark), body.length - sizeof(mark)};
+    return body;
+}
+
 enum outcome answer_error(const struct answer *answer, const struct profile *profile, bool user,
                           const struct tick *tick, json_object **ret_json, struct failure *why)
 {
@@ -283,7 +292,8 @@ enum outcome answer_error(const struct answer *answer, const struct profile *pro
         return explain_transport(answer, profile, why);
     _cleanup_json_wipe_ json_object *json = NULL;
     struct complaint said;
-    (void)json_parse(answer->body.data, answer->body.length, LIMIT_RESPONSE_DEPTH, &json);
+    struct span body = without_mark(answer->body);
+    (void)json_parse(body.data, body.length, LIMIT_RESPONSE_DEPTH, &json);
     bool success = answer->status >= 200 && answer->status < 300;
     enum outcome outcome;
     if (read_complaint(json, &said)) {

@@ -1,12 +1,13 @@
-/* The one interface that everything turns on: a grant is a state machine without I/O. It has no sockets, no clock and no
- * randomness of its own: start() and next() are told the time, and say which step they want taken; whoever runs the
- * machine (agent/acquire in the agent, the sign-in helper of PAM, a unit test with a list of answers) takes it and comes
- * back with the answer.
+/* The one interface that everything turns on: a grant is a state machine without I/O. It has no sockets, no clock and
+ * no randomness of its own: start() and next() are told the time, and say which step they want taken; whoever runs the
+ * machine (agent/acquire in the agent, the sign-in helper of PAM, a unit test with a list of answers) takes it and
+ * comes back with the answer.
  *
- * Ownership: what a step points to belongs to the machine and lives until its next call; what an answer points to belongs
- * to the runner and lives during the call. end() may come at any step (that is cancelling) and wipes everything.
- * Promise of the runner: SAVE is durable before next() is called; DONE and FAIL are the last steps; one call at a time.
- * A new grant is one file here, one line in grant.c, its keys in mltoken.conf(5), its cases in tests/. */
+ * Ownership: what a step points to belongs to the machine and lives until its next call; what an answer points to
+ * belongs to the runner and lives during the call. end() may come at any step (that is cancelling) and wipes
+ * everything. Promise of the runner: SAVE is durable before next() is called; DONE and FAIL are the last steps; one
+ * call at a time. A new grant is one file here, one line in grant.c, its keys in mltoken.conf(5), its cases in tests/.
+ */
 #pragma once
 
 #include "span.h"
@@ -45,11 +46,11 @@ struct http_step {
 };
 
 struct prompt_step {
-    const char *verification_uri; /* shown: already checked to be https (or a loopback authority's own) */
+    const char *verification_uri;          /* shown: already checked to be https (or a loopback authority's own) */
     const char *verification_uri_complete; /* NULL */
     const char *user_code;
-    const char *message;  /* the authority's own sentence, NULL */
-    int64_t expires_at;   /* epoch seconds */
+    const char *message; /* the authority's own sentence, NULL */
+    int64_t expires_at;  /* epoch seconds */
     int64_t interval_s;
 };
 
@@ -68,18 +69,19 @@ struct step {
         struct verify_step verify;
         const struct credential *save;
         struct {
-            struct tokens *tokens; /* the runner may take the strings (TAKE_PTR); NULL after REVOKE */
-            bool revoked;          /* REVOKE: the authority confirmed it */
+            struct tokens
+                *tokens;  /* the runner may take the strings (TAKE_PTR); NULL after REVOKE; its life is known */
+            bool revoked; /* REVOKE: the authority confirmed it */
         } done;
         struct failure fail;
     };
 };
 
 struct answer {
-    int error;          /* 0, or a negative errno: the step failed */
-    struct failure why; /* set when error is: what to say */
-    bool maybe_sent;    /* HTTP failed after the request may have arrived */
-    int status;         /* HTTP */
+    int error;           /* 0, or a negative errno: the step failed */
+    struct failure why;  /* set when error is: what to say */
+    bool maybe_sent;     /* HTTP failed after the request may have arrived */
+    int status;          /* HTTP */
     struct span headers; /* raw header block, CRLF lines; read with answer_header() */
     struct span body;
     const struct metadata *metadata;
@@ -108,8 +110,8 @@ struct key {
 
 struct grant {
     const char *name;
-    unsigned ops;      /* which of enum grant_op it can */
-    size_t state_size; /* zeroed before start() */
+    unsigned ops;                /* which of enum grant_op it can */
+    size_t state_size;           /* zeroed before start() */
     const char *const *required; /* common keys that must be set, NULL-terminated */
     const struct key *keys;      /* own keys, ended by a NULL name; may be NULL */
     /* What is wrong with a profile as a whole ("needs token_endpoint or authority"), or NULL. May be NULL. */
@@ -123,8 +125,8 @@ struct grant {
 
 extern const struct grant grant_client_credentials, grant_device_code;
 
-const struct grant *grant_find(const char *name);         /* NULL when there is none */
-const char *const *grant_names(size_t *ret_count);        /* for messages */
+const struct grant *grant_find(const char *name);  /* NULL when there is none */
+const char *const *grant_names(size_t *ret_count); /* for messages */
 
 /* The first header of that name (case-insensitive) in a raw block, trimmed: true and *ret set. */
 bool answer_header(const struct answer *, const char *name, struct span *ret);

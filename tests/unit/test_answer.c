@@ -59,6 +59,9 @@ static void reads_tokens(void **state)
     assert_int_equal(tokens.expires_in_s, -1);
     assert_int_equal(tokens.refresh_in_s, -1);
     tokens_clear(&tokens);
+    assert_int_equal(read_tokens("\xef\xbb\xbf{\"access_token\":\"A\"} ", &tokens, &why), OUTCOME_OK);
+    tokens_clear(&tokens);
+    assert_int_equal(read_tokens("\xef\xbb\xbf\xef\xbb\xbf{\"access_token\":\"A\"}", &tokens, &why), OUTCOME_RETRY);
     assert_int_equal(read_tokens("{\"access_token\":\"A\",\"scope\":[\"a\",\"b\"]}", &tokens, &why), OUTCOME_OK);
     assert_string_equal(tokens.scope, "a b");
     tokens_clear(&tokens);
