@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "command.h"
 #include "config.h"
+#include "doctor.h"
 #include "environment.h"
 #include "hardening.h"
 #include "log.h"
@@ -91,11 +92,6 @@ static int prepare(const struct options *options, char **argv, struct command *c
     if (r < 0)
         return fail(options, "clean its environment", r);
     return 0;
-}
-
-static int check(const struct options *options)
-{
-    return config_check(stdout, options->file);
 }
 
 static int open_parts(const struct options *options)
@@ -210,7 +206,7 @@ int main(int argc, char **argv)
     if (status)
         return status;
     if (options.doctor)
-        return check(&options);
+        return doctor_run(stdout, options.file);
     notify_open();
     status = run(&options, &command, &ready);
     notify_close();

@@ -34,9 +34,15 @@ static int64_t http_date(struct span text)
     return -1;
 }
 
+int64_t answer_date(const struct answer *answer)
+{
+    struct span date;
+    return answer_header(answer, "Date", &date) ? http_date(date) : -1;
+}
+
 int64_t answer_retry_after_ms(const struct answer *answer, const struct tick *tick)
 {
-    struct span value, date;
+    struct span value;
     if (!answer_header(answer, "Retry-After", &value) || value.length == 0)
         return -1;
     int64_t seconds = 0;
@@ -49,7 +55,7 @@ int64_t answer_retry_after_ms(const struct answer *answer, const struct tick *ti
         if (when < 0)
             return -1;
         /* the sender's own clock, where it tells it: ours may be wrong by minutes */
-        int64_t now = answer_header(answer, "Date", &date) ? http_date(date) : -1;
+        int64_t now = answer_date(answer);
         seconds = when - (now >= 0 ? now : tick->wall_s);
         if (seconds < 0)
             seconds = 0;

@@ -50,3 +50,5 @@ int64_t answer_retry_after_ms(const struct answer *, const struct tick *);
 /* A member that is a number however it was written: as one, with a fraction, as a string. 0, or -ENOENT for absent and
  * unreadable; what is too large to hold is INT64_MAX or INT64_MIN. */
 int answer_number(struct json_object *, const char *name, int64_t *ret);
+/* What the sender's clock said: epoch seconds or -1. */
+int64_t answer_date(const struct answer *);

@@ -1,6 +1,7 @@
 """A raw HTTP server for test_http.c and test_documents.c: the path says what goes wrong. Prints one line when ready:
 PLAIN GOOD WRONG_HOST OTHER_CA EXPIRED CA_FILE OTHER_CA_FILE (five ports, two paths). Ends when stdin does."""
 
+import email.utils
 import json
 import os
 import socket
@@ -65,6 +66,9 @@ def document(sock, case, which):
     with lock:
         if case in broken:
             return reply(sock, b"busy", b"503 Service Unavailable", b"Retry-After: 7\r\n")
+    if case.startswith("clock"):
+        date = email.utils.formatdate(time.time() + int(case[5:]), usegmt=True)
+        return reply(sock, text, headers=b"Date: " + date.encode() + b"\r\n")
     if case == "slowdoc":
         time.sleep(0.2)
     if case == which or case in ("good", "liar", "slowdoc"):

@@ -1,0 +1,390 @@
+#include "doctor.h"
+
+#include "acquire/secret_source.h"
+#include "authority/answer.h"
+#include "authority/documents.h"
+#include "authority/url.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "config.h"
+#include "limits.h"
+#include "text.h"
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+
+enum { EXIT_CONFIGURATION = 3, EXIT_NETWORK = 6 };
+
+#define SKEW_S        60 /* clocks that differ by more make tokens look expired, or not valid yet */
+#define RESOLVE_SHOWN 3
+
+/* One visit. */
+struct doctor {
+    FILE *out;
+    struct loop *loop;
+    struct worker *worker;
+    struct http *http;
+    struct documents *documents;
+    bool bad_configuration, bad_network;
+    const struct profile *profile; /* at hand */
+    struct buffer ca_pem;
+    struct failure why; /* of the step at hand */
+    int error;
+    char **places; /* names and ports that were tested already, for other profiles */
+    size_t place_count;
+};
+
+enum verdict { FINE, WARN, BAD_CONFIGURATION, BAD_NETWORK };
+
+static void say(struct doctor *, enum verdict, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void say(struct doctor *doctor, enum verdict verdict, const char *format, ...)
+{
+    static const char *const names[] = {
+        [FINE] = "ok", [WARN] = "warn", [BAD_CONFIGURATION] = "FAIL", [BAD_NETWORK] = "FAIL"};
+    char words[4 * LIMIT_TEXT], clean[4 * LIMIT_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(words, sizeof(words), format, arguments);
+    va_end(arguments);
+    text_clean_into(clean, sizeof(clean), span_of(words));
+    (void)fprintf(doctor->out, "%-5s %s%s%s\n", names[verdict], doctor->profile ? doctor->profile->name : "",
+                  doctor->profile ? ": " : "", clean);
+    (void)fflush(doctor->out);
+    doctor->bad_configuration |= verdict == BAD_CONFIGURATION;
+    doctor->bad_network |= verdict == BAD_NETWORK;
+}
+
+static enum verdict verdict_of(const struct failure *why)
+{
+    return why->kind == FAILURE_AUTHORITY_UNREACHABLE ? BAD_NETWORK : BAD_CONFIGURATION;
+}
+
+/* ---- files and secrets ----------------------------------------------------------------------------------------------
+ */
+
+static void on_ca_file(void *arg, const struct worker_result *result)
+{
+    struct doctor *doctor = arg;
+    const char *file = doctor->profile->ca_file;
+    doctor->error = result->error;
+    if (result->error)
+        say(doctor, BAD_CONFIGURATION, "ca_file %s: %s", file, result->problem);
+    else if (buffer_append(&doctor->ca_pem, result->output.data, result->output.length) < 0)
+        doctor->error = -ENOMEM;
+    else
+        say(doctor, FINE, "ca_file %s can be read", file);
+    loop_stop(doctor->loop, 0);
+}
+
+static int read_ca_file(struct doctor *doctor)
+{
+    struct worker_job *job;
+    buffer_clear(&doctor->ca_pem);
+    if (!doctor->profile->ca_file)
+        return 0;
+    int r = worker_read(doctor->worker, doctor->profile->ca_file, WORKER_PUBLIC_FILE, LIMIT_RESPONSE, LIMIT_COMMAND_MS,
+                        on_ca_file, doctor, &job);
+    if (r == 0)
+        r = loop_run(doctor->loop);
+    if (r < 0)
+        say(doctor, BAD_CONFIGURATION, "ca_file %s: %s", doctor->profile->ca_file, strerror(-r));
+    return r < 0 ? r : doctor->error;
+}
+
+static void on_secret(void *arg, const struct worker_result *result)
+{
+    struct doctor *doctor = arg;
+    struct span value;
+    doctor->error =
+        secret_source_result("client_secret", &doctor->profile->client_secret, result, &value, &doctor->why);
+    loop_stop(doctor->loop, 0);
+}
+
+/* Whether it can be had, and not what it is. */
+static void check_secret(struct doctor *doctor)
+{
+    const struct source *source = &doctor->profile->client_secret;
+    struct worker_job *job = NULL;
+    struct span value;
+    if (source->kind == SOURCE_NONE)
+        return;
+    doctor->error = 0;
+    int r = secret_source_read(doctor->worker, "client_secret", source, on_secret, doctor, &job, &value, &doctor->why);
+    if (r == 0 && job)
+        r = loop_run(doctor->loop);
+    if (r == 0)
+        r = doctor->error;
+    bool here = source->kind != SOURCE_ENV && source->kind != SOURCE_CREDENTIAL;
+    if (r == 0)
+        say(doctor, FINE, "client_secret can be read");
+    else
+        say(doctor, here ? BAD_CONFIGURATION : WARN, "client_secret: %s%s", doctor->why.reason,
+            here ? "" : " (looked for here; what counts is the environment that the agent was started with)");
+}
+
+/* ---- the way there --------------------------------------------------------------------------------------------------
+ */
+
+static bool was_tested(struct doctor *doctor, const char *place)
+{
+    for (size_t i = 0; i < doctor->place_count; i++)
+        if (strcmp(doctor->places[i], place) == 0)
+            return true;
+    char **places = reallocarray(doctor->places, doctor->place_count + 1, sizeof(*places));
+    if (!places)
+        return false;
+    doctor->places = places;
+    places[doctor->place_count] = strdup(place);
+    doctor->place_count += places[doctor->place_count] != NULL;
+    return false;
+}
+
+static int resolve(struct doctor *doctor, const char *host, const char *port, struct addrinfo **ret)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV}, *list;
+    _cleanup_buffer_ struct buffer shown = BUFFER(LIMIT_TEXT);
+    size_t count = 0;
+    int r = getaddrinfo(host, port, &hints, &list);
+    if (r) {
+        say(doctor, BAD_NETWORK, "the name %s does not resolve: %s; check the network, DNS and the spelling", host,
+            gai_strerror(r));
+        return -EHOSTUNREACH;
+    }
+    for (struct addrinfo *one = list; one; one = one->ai_next) {
+        char text[64];
+        if (++count <= RESOLVE_SHOWN &&
+            getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0)
+            buffer_format(&shown, "%s%s", count > 1 ? ", " : "", text);
+    }
+    if (count > RESOLVE_SHOWN)
+        buffer_text(&shown, ", ...");
+    if (!shown.data || strcmp(shown.data, host) != 0)
+        say(doctor, FINE, "the name %s resolves to %s", host, shown.data ? shown.data : "?");
+    *ret = list;
+    return 0;
+}
+
+static int connect_one(const struct addrinfo *address)
+{
+    _cleanup_close_ int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = 0;
+    socklen_t length = sizeof(error);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return -errno;
+    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+    int r = poll(&poll_fd, 1, LIMIT_CONNECT_MS / 2);
+    if (r <= 0)
+        return r < 0 ? -errno : -ETIMEDOUT;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? -errno : -error;
+}
+
+/* The first of a host's addresses that answers will do, as it does for libcurl. */
+static int check_host(struct doctor *doctor, const char *what, const char *host, int port)
+{
+    char service[8], place[LIMIT_URL + 16];
+    struct addrinfo *list;
+    (void)snprintf(service, sizeof(service), "%d", port);
+    (void)snprintf(place, sizeof(place), "%s:%d", host, port);
+    if (was_tested(doctor, place))
+        return 0;
+    int r = resolve(doctor, host, service, &list);
+    if (r < 0)
+        return r;
+    r = -EHOSTUNREACH;
+    for (struct addrinfo *one = list; one && r < 0; one = one->ai_next)
+        r = connect_one(one);
+    freeaddrinfo(list);
+    if (r < 0)
+        say(doctor, BAD_NETWORK,
+            "%s%s does not answer: %s; is it up, does a firewall or a missing proxy setting stand between?", what,
+            place, strerror(-r));
+    else
+        say(doctor, FINE, "%s%s accepts connections", what, place);
+    return r;
+}
+
+static int check_place(struct doctor *doctor, const char *what, const char *address)
+{
+    char host[LIMIT_URL + 1];
+    struct url url;
+    if (url_parse(address, &url) < 0) {
+        say(doctor, what[0] ? WARN : BAD_CONFIGURATION, "%s%s is no plain address, and is not tested", what, address);
+        return what[0] ? 0 : -EINVAL;
+    }
+    memcpy(host, url.host.data, url.host.length);
+    host[url.host.length] = '\0';
+    return check_host(doctor, what, host, url.port);
+}
+
+static struct trust trust_of(const struct doctor *doctor)
+{
+    return (struct trust){.ca_pem = buffer_span(&doctor->ca_pem), .proxy = doctor->profile->proxy};
+}
+
+static void check_clock(struct doctor *doctor, const struct answer *answer)
+{
+    int64_t theirs = answer_date(answer), skew = theirs - clock_wall_s();
+    char text[32];
+    if (theirs < 0)
+        return;
+    text_duration(text, sizeof(text), skew < 0 ? -skew : skew);
+    if (skew > SKEW_S || skew < -SKEW_S)
+        say(doctor, WARN,
+            "this machine's clock is %s %s the authority's: set it (timedatectl set-ntp true), or tokens look %s", text,
+            skew > 0 ? "behind" : "ahead of", skew > 0 ? "not valid yet" : "expired");
+    else
+        say(doctor, FINE, "the clock agrees with the authority's (%s apart)", text);
+}
+
+static void on_probe(void *arg, const struct answer *answer)
+{
+    struct doctor *doctor = arg;
+    doctor->error = answer->error;
+    if (answer->error)
+        say(doctor, verdict_of(&answer->why), "%s", answer->why.reason);
+    else
+        check_clock(doctor, answer);
+    loop_stop(doctor->loop, 0);
+}
+
+/* One public request, for what TLS and the clock have to say. */
+static int probe(struct doctor *doctor, const char *address)
+{
+    struct http_step step = {.method = "GET", .url = address};
+    struct http_request request = {
+        .step = &step, .trust = trust_of(doctor), .allow_http = true, .timeout_ms = LIMIT_CONNECT_MS};
+    struct http_call *call;
+    char place[3 * LIMIT_URL];
+    (void)snprintf(place, sizeof(place), "%s %s %s", address, doctor->profile->ca_file ? doctor->profile->ca_file : "",
+                   doctor->profile->proxy ? doctor->profile->proxy : "");
+    if (was_tested(doctor, place)) /* if it did not answer, its metadata will say so */
+        return 0;
+    int r = http_start(doctor->http, &request, on_probe, doctor, &call);
+    if (r == 0)
+        r = loop_run(doctor->loop);
+    if (r < 0)
+        say(doctor, BAD_CONFIGURATION, "%s: %s", address,
+            r == -EINVAL ? "neither https nor http to a loopback literal" : strerror(-r));
+    else if (doctor->error == 0 && strncmp(address, "https:", 6) == 0)
+        say(doctor, FINE, "TLS is trusted%s", doctor->profile->ca_file ? " by ca_file" : "");
+    return r < 0 ? r : doctor->error;
+}
+
+/* ---- the metadata
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void on_metadata(void *arg, int error, const struct metadata *metadata, const struct failure *why)
+{
+    struct doctor *doctor = arg;
+    const struct profile *profile = doctor->profile;
+    bool login = profile->grant && (profile->grant->ops & GRANT_LOGIN);
+    if (error)
+        say(doctor, verdict_of(why), "%s", why->reason);
+    else if (!metadata->token_endpoint)
+        say(doctor, BAD_CONFIGURATION, "the authority names no token_endpoint: set it, or check authority");
+    else if (login && !metadata->device_authorization_endpoint)
+        say(doctor, BAD_CONFIGURATION,
+            "the authority names no device_authorization_endpoint: allow the device flow there, or set it");
+    else
+        say(doctor, FINE, "%s; tokens come from %s",
+            profile->authority ? "the metadata is the authority's" : "the endpoints are configured",
+            metadata->token_endpoint);
+    loop_stop(doctor->loop, 0);
+}
+
+static void check_metadata(struct doctor *doctor)
+{
+    struct trust trust = trust_of(doctor);
+    struct documents_wait *wait;
+    int r = documents_metadata(doctor->documents, doctor->profile, &trust, on_metadata, doctor, &wait);
+    if (r == 0)
+        r = loop_run(doctor->loop);
+    if (r < 0)
+        say(doctor, BAD_CONFIGURATION, "metadata: %s", strerror(-r));
+}
+
+static void check_profile(struct doctor *doctor, const struct profile *profile)
+{
+    char *address = NULL;
+    doctor->profile = profile;
+    if (profile->problem) { /* said already, with the file and the line */
+        doctor->profile = NULL;
+        return;
+    }
+    check_secret(doctor);
+    bool found = profile->authority && metadata_addresses(profile, &address, 1) == 1;
+    _cleanup_free_ char *owned = address;
+    const char *place = found ? owned : profile->token_endpoint;
+    if (read_ca_file(doctor) == 0 && place &&
+        (!profile->proxy || check_place(doctor, "the proxy ", profile->proxy) == 0) &&
+        (profile->proxy || check_place(doctor, "", place) == 0) && probe(doctor, place) == 0)
+        check_metadata(doctor);
+    doctor->profile = NULL;
+}
+
+/* ---- all of it
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static void check_all(struct doctor *doctor, const struct config *config, const char *name)
+{
+    const struct profile *profile = name ? config_profile(config, name) : NULL;
+    for (size_t i = 0; i < config->problem_count; i++) /* of a profile that was not asked about: only told */
+        say(doctor, profile && !profile->problem ? WARN : BAD_CONFIGURATION, "%s", config->problems[i]);
+    if (config->file_count == 0)
+        say(doctor, BAD_CONFIGURATION, "there is no configuration yet: mltoken config new");
+    else if (name && !profile)
+        say(doctor, BAD_CONFIGURATION, "there is no profile %s: mltoken status lists them", name);
+    else if (config->problem_count == 0)
+        say(doctor, FINE, "the configuration is well formed, profiles: %zu", config->profile_count);
+    if (profile)
+        check_profile(doctor, profile);
+    for (size_t i = 0; !name && i < config->profile_count; i++)
+        check_profile(doctor, config->profiles[i]);
+}
+
+static int set_up(struct doctor *doctor)
+{
+    int r = loop_new(&doctor->loop);
+    if (r == 0)
+        r = worker_new(doctor->loop, &doctor->worker);
+    if (r == 0)
+        r = http_new(doctor->loop, &doctor->http);
+    if (r == 0)
+        r = documents_new(doctor->loop, doctor->http, &doctor->documents);
+    return r;
+}
+
+static void tear_down(struct doctor *doctor)
+{
+    documents_free(doctor->documents);
+    http_free(doctor->http);
+    worker_free(doctor->worker);
+    loop_free(doctor->loop);
+    buffer_free(&doctor->ca_pem);
+    for (size_t i = 0; i < doctor->place_count; i++)
+        free(doctor->places[i]);
+    free(doctor->places);
+}
+
+int doctor_run(FILE *out, const char *profile)
+{
+    struct doctor doctor = {.out = out, .ca_pem = BUFFER(LIMIT_RESPONSE)};
+    struct config *config = NULL;
+    int r = set_up(&doctor);
+    if (r == 0)
+        r = config_load(NULL, &config);
+    if (r == 0)
+        check_all(&doctor, config, profile);
+    config_free(config);
+    tear_down(&doctor);
+    if (r < 0)
+        (void)fprintf(out, "FAIL  cannot start: %s\n", strerror(-r));
+    return r < 0 ? 1 : doctor.bad_configuration ? EXIT_CONFIGURATION : doctor.bad_network ? EXIT_NETWORK : 0;
+}
