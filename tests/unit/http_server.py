@@ -173,6 +173,9 @@ def act(sock, path, head, body, number):
     elif word == "continue":
         sock.sendall(b"HTTP/1.1 100 Continue\r\nX-First: 1\r\n\r\n")
         reply(sock, b"hello", headers=b"X-Second: 2\r\n")
+    elif word == "continues":
+        sock.sendall((b"HTTP/1.1 100 Continue\r\nX: " + b"x" * 992 + b"\r\n\r\n") * value)  # 1024 bytes each
+        reply(sock, b"hello")
     elif word == "once":  # a POST on a used connection is received, and then the connection is lost
         if number > 1:
             return False

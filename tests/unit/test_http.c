@@ -204,6 +204,8 @@ static void limits(void **state)
     expect((struct ask){.path = "/announced"}, -EMSGSIZE, true, "longer than");
     expect((struct ask){.path = "/headers/63"}, 0, true, "hello");
     expect((struct ask){.path = "/headers/65"}, -EMSGSIZE, true, "longer than");
+    expect((struct ask){.path = "/continues/60"}, 0, true, "hello");
+    expect((struct ask){.path = "/continues/70"}, -EMSGSIZE, true, "longer than");
 }
 
 static void refused_at_once(void **state)
@@ -333,8 +335,9 @@ static void a_hanging_place_leaves_room(void **state)
     (void)state;
     for (size_t i = 0; i < MANY; i++)
         assert_int_equal(begin(&ask, &results[i], &ignored), 0);
-    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)}, 0, true,
-           "hello");
+    struct ask other = {.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)};
+    for (int i = 0; i < 2; i++) /* the second comes when all the others have had their turn */
+        expect(other, 0, true, "hello");
     for (size_t i = 0; i < MANY; i++) {
         assert_int_equal(results[i].told, 0);
         http_cancel(results[i].call);
