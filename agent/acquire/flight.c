@@ -112,6 +112,8 @@ static void take_http(struct flight *flight)
         .allow_http = allows_http(flight->profile),
         .timeout_ms = flight->profile->timeout_ms,
     };
+    flight->sent_ms = loop_now(flight->conductor->loop);
+    flight->sent_wall_s = clock_wall_s();
     int r = http_start(flight->conductor->http, &request, on_http, flight, &flight->http);
     if (r < 0)
         fail_internal(flight, r);

@@ -22,6 +22,7 @@ struct flight {
     struct request request;
     struct waiter waiters; /* a ring */
     int64_t started_ms;
+    int64_t sent_ms, sent_wall_s; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 
     struct login *login;   /* LOGIN: who is told */

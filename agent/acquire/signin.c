@@ -75,7 +75,7 @@ static int keep_token(struct flight *flight, struct tokens *tokens, int64_t *ret
         return r;
     (void)!getrandom(&random, sizeof(random), 0);
     entry->asked_ms = loop_now(conductor->loop);
-    r = entry_put(entry, tokens, entry->asked_ms, clock_wall_s(), random);
+    r = entry_put(entry, tokens, flight->sent_ms, flight->sent_wall_s, random);
     if (r < 0)
         return r;
     *ret_expires_at = entry->expires_at;
