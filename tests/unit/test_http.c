@@ -395,6 +395,71 @@ static void cancelling(void **state)
     http_cancel(NULL);
 }
 
+/* How often `hidden` (each byte with its top bit turned) is in our writable memory. */
+static int count_copies(const char *hidden)
+{
+    static char block[65536];
+    char line[512], wanted[64];
+    size_t length = strlen(hidden);
+    int copies = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    _cleanup_close_ int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    assert_true(maps && memory >= 0 && length < sizeof(wanted));
+    for (size_t i = 0; i < length; i++)
+        wanted[i] = (char)(hidden[i] ^ 0x80);
+    while (fgets(line, sizeof(line), maps)) {
+        unsigned long start, end;
+        ssize_t got;
+        if (sscanf(line, "%lx-%lx rw", &start, &end) != 2 || !strstr(line, " rw") || end - start > 1ul << 30)
+            continue; /* the sanitizer's shadow is larger */
+        for (unsigned long at = start; at < end; at += sizeof(block) - sizeof(wanted)) {
+            size_t want = end - at < sizeof(block) ? end - at : sizeof(block);
+            if ((got = pread(memory, block, want, (off_t)at)) <= 0)
+                break;
+            for (char *hit = block; (hit = memmem(hit, (size_t)(block + got - hit), wanted, length)); hit++) {
+                const char *place = (const char *)(uintptr_t)(at + (unsigned long)(hit - block)); /* not our own two */
+                copies += !(place >= block && place < block + sizeof(block)) &&
+                          !(place >= wanted && place < wanted + sizeof(wanted));
+            }
+        }
+    }
+    explicit_bzero(block, sizeof(block));
+    explicit_bzero(wanted, sizeof(wanted));
+    (void)fclose(maps);
+    return copies;
+}
+
+/* Of what was sent and received nothing stays, neither in libcurl's nor in OpenSSL's memory nor in a kept connection's.
+ */
+static void nothing_is_left(void **state)
+{
+    static char hidden[] = "\xd3\xf5\xf0\xe5\xf2\xd3\xe5\xe3\xf2\xe5\xf4\xd4\xef\xeb\xe5\xee"; /* SuperSecretToken */
+    enum { LENGTH = sizeof(hidden) - 1 };
+    static const char *const methods[] = {"POST", "GET"};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        bool https = i / 2 == 1;
+        char *secret = calloc(1, LENGTH + 1);
+        assert_non_null(secret);
+        for (size_t j = 0; j < LENGTH; j++)
+            secret[j] = (char)(hidden[j] ^ 0x80);
+        struct result result;
+        int left = 0;
+        struct ask ask = {
+            .path = "/echo", .method = methods[i % 2], .https = https, .port = https ? server.good : server.plain};
+        ask.ca = https ? buffer_span(&server.ca) : (struct span){0};
+        ask.body = i % 2 == 0 ? secret : NULL;
+        ask.header = (struct header){.name = "Authorization", .value = {secret, LENGTH}};
+        assert_int_equal(begin(&ask, &result, &left), 0);
+        assert_int_equal(count_copies(hidden) > 1, 1); /* the search finds what is there */
+        wipe_free(secret);
+        assert_int_equal(loop_run(loop), 0);
+        assert_int_equal(result.error, 0);
+        drop(&result);
+        assert_int_equal(count_copies(hidden), 0);
+    }
+}
+
 /* All of it may go while calls are under way, also from within one. */
 static void freeing(void **state)
 {
@@ -443,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_hanging_place_leaves_room),
         cmocka_unit_test(slow_names_block_nothing),
         cmocka_unit_test(cancelling),
+        cmocka_unit_test(nothing_is_left),
         cmocka_unit_test(freeing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
