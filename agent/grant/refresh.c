@@ -65,7 +65,7 @@ int refresh_start(struct refresh *refresh, const struct input *input, struct ste
     return ask(refresh, ret);
 }
 
-/* The repeat did not use the refresh token up, so it does not count: it is still to be had. */
+/* The one repeat is still to be had: it did not use the refresh token up, or there was none yet. */
 static int take_back(struct refresh *refresh, struct step *ret)
 {
     refresh->next.uncertain = false;
@@ -79,6 +79,10 @@ static int not_now(struct refresh *refresh, const struct answer *answer, struct 
     bool lost = answer->error && answer->maybe_sent;
     if (profile_is_entra(refresh->input->profile) || (!lost && !refresh->repeat))
         return step_fail(ret, &refresh->why);
+    if (lost && !refresh->repeat && answer->error == -ETIMEDOUT) {
+        refresh->why.retry_after_ms = LIMIT_BACKOFF_MS;
+        return take_back(refresh, ret);
+    }
     if (lost && !refresh->repeat) {
         refresh->repeat = true;
         return ask(refresh, ret);

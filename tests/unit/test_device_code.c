@@ -239,11 +239,11 @@ static void backs_off_while_nothing_comes(void **state)
     (void)state;
     open(&m);
     RUN(&m, OK("{" PLAIN ",\"expires_in\":1800,\"interval\":5}"), SHOWN, WAITED);
-    waits(&m, LOST, 10);
+    waits(&m, TIMED_OUT, 10);
     waits(&m, UNSENT, 20);
     waits(&m, SAYS(502, "<html>"), 40);
-    waits(&m, LOST, 60);
-    waits(&m, LOST, 60);
+    waits(&m, TIMED_OUT, 60);
+    waits(&m, TIMED_OUT, 60);
     waits(&m, PENDING, 5);
     waits(&m, throttled, 10);
     waits(&m, later, 50);

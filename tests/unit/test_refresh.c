@@ -164,6 +164,26 @@ static void repeats_a_lost_request_once(void **state)
     machine_close(&m);
 }
 
+/* An authority that hangs is not asked again at once: the one repeat is kept for when it may be back. */
+static void keeps_the_repeat_when_time_ran_out(void **state)
+{
+    struct machine m;
+    (void)state;
+    open(&m);
+    assert_int_equal(RUN(&m, TIMED_OUT), STEP_SAVE);
+    assert_true(m.kept.unanswered && !m.kept.uncertain);
+    machine_answer(&m, SAVED);
+    fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "");
+    assert_int_equal(m.step.fail.retry_after_ms, LIMIT_BACKOFF_MS);
+    assert_int_equal(m.requests, 1);
+    m.held.unanswered = true;
+    RUN(&m, SAVED, TIMED_OUT);
+    fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "");
+    assert_true(m.step.fail.uncertain);
+    assert_int_equal(m.requests, 1);
+    machine_close(&m);
+}
+
 static void does_not_repeat_what_cannot_be_recorded(void **state)
 {
     struct machine m;
@@ -306,6 +326,7 @@ int main(void)
         cmocka_unit_test(refuses_scopes_aloud),
         cmocka_unit_test(sends_a_person_to_sign_in),
         cmocka_unit_test(repeats_a_lost_request_once),
+        cmocka_unit_test(keeps_the_repeat_when_time_ran_out),
         cmocka_unit_test(does_not_repeat_what_cannot_be_recorded),
         cmocka_unit_test(repeats_only_what_may_have_arrived),
         cmocka_unit_test(takes_back_a_repeat_that_did_not_count),
