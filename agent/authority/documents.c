@@ -378,14 +378,14 @@ static int start_fetch(struct document *document, const struct profile *profile,
 {
     struct url authority;
     bool has_authority = url_parse(profile->authority, &authority) == 0;
-    document->ca_pem = trust->ca_pem.length > 0 ? malloc(trust->ca_pem.length) : NULL;
-    document->proxy = trust->proxy ? strdup(trust->proxy) : NULL;
-    if ((trust->ca_pem.length > 0 && !document->ca_pem) || (trust->proxy && !document->proxy)) {
-        end_fetch(document);
+    _cleanup_free_ char *ca_pem = malloc(trust->ca_pem.length + 1), *proxy = trust->proxy ? strdup(trust->proxy) : NULL;
+    if (!ca_pem || (trust->proxy && !proxy))
         return -ENOMEM;
-    }
-    if (document->ca_pem)
-        memcpy(document->ca_pem, trust->ca_pem.data, trust->ca_pem.length);
+    if (trust->ca_pem.length > 0)
+        memcpy(ca_pem, trust->ca_pem.data, trust->ca_pem.length);
+    end_fetch(document); /* of an earlier one nothing is left; said for the analysers */
+    document->ca_pem = TAKE_PTR(ca_pem);
+    document->proxy = TAKE_PTR(proxy);
     document->ca_length = trust->ca_pem.length;
     document->allow_http = !has_authority || !authority.https; /* still to literal loopback addresses only */
     document->timeout_ms = profile->timeout_ms > 0 ? profile->timeout_ms : LIMIT_HTTP_MS;

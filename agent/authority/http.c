@@ -420,7 +420,8 @@ void http_cancel(struct http_call *call)
 int http_global_init(void)
 {
     /* libcurl writes session keys to a file that this names; a private agent keeps its caller's environment */
-    _cleanup_free_ char *key_log = getenv("SSLKEYLOGFILE") ? strdup(getenv("SSLKEYLOGFILE")) : NULL;
+    const char *given = getenv("SSLKEYLOGFILE");
+    _cleanup_free_ char *key_log = given ? strdup(given) : NULL;
     (void)unsetenv("SSLKEYLOGFILE");
     int r = wiping_openssl();
     if (r < 0)

@@ -113,7 +113,8 @@ int http_trouble_describe(const struct http_trouble *trouble, char *to, size_t s
     case CURLE_SSL_CERTPROBLEM:
         return tls_failure(trouble, to, size);
     case CURLE_FILESIZE_EXCEEDED:
-        (void)snprintf(to, size, "its answer is longer than %d bytes", LIMIT_RESPONSE);
+        (void)snprintf(to, size, "its answer is longer than %d bytes, or its header than %d", LIMIT_RESPONSE,
+                       LIMIT_RESPONSE_HEADERS);
         return -EMSGSIZE;
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:

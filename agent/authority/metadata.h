@@ -16,12 +16,12 @@ struct metadata {
 
 struct metadata *metadata_free(struct metadata *); /* always NULL */
 
-/* The addresses to ask, in order: OpenID discovery (appended), then RFC 8414 (inserted, then appended for servers that do
- * so). Writes at most `size` malloc'd strings and returns how many, or -EINVAL, -ENOMEM. */
+/* The addresses to ask, in order: OpenID discovery (appended), then RFC 8414 (inserted, then appended for servers that
+ * do so). Writes at most `size` malloc'd strings and returns how many, or -EINVAL, -ENOMEM. */
 int metadata_addresses(const struct profile *, char **ret, size_t size);
 
-/* Reads and checks one document. 0, -ENOMEM, or -EBADMSG with *why set (AuthorityRefused or InvalidConfiguration, naming
- * the member, what it said and the key that would allow it). */
+/* Reads and checks one document. 0, -ENOMEM, or -EBADMSG with *why set (AuthorityRefused or InvalidConfiguration,
+ * naming the member, what it said and the key that would allow it). */
 int metadata_parse(const struct profile *, struct span document, struct metadata **ret, struct failure *why);
 
 /* The metadata of a profile that names its endpoints itself, or what the document said with the profile's own endpoints

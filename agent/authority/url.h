@@ -1,6 +1,6 @@
 /* Addresses, read strictly: scheme://host[:port][/path][?query], http or https, no user, no fragment, no control or
- * non-ASCII characters, hosts of letters, digits, '.', '-', '_' or a bracketed IPv6 literal. Two readers that disagree about an address
- * are how secrets go astray, so whatever is not plain is refused. Pure. */
+ * non-ASCII characters, hosts of letters, digits, '.', '-', '_' or a bracketed IPv6 literal. Two readers that disagree
+ * about an address are how secrets go astray, so whatever is not plain is refused. Pure. */
 #pragma once
 
 #include "span.h"
@@ -8,9 +8,9 @@
 
 struct url {
     bool https;
-    struct span host; /* without brackets */
-    int port;         /* the default one when not given */
-    struct span path; /* "" or starting with '/', without the query */
+    struct span host;  /* without brackets */
+    int port;          /* the default one when not given */
+    struct span path;  /* "" or starting with '/', without the query */
     struct span query; /* without '?' */
 };
 
