@@ -207,6 +207,7 @@ struct call *call_free(struct call *call)
     login_cancel(&call->login);
     logout_cancel(&call->logout);
     verification_cancel(call->verification);
+    worker_cancel(call->job);
     for (size_t i = 0; i < call->name_count; i++)
         free(call->names[i]);
     free(call->names);

@@ -24,6 +24,7 @@ struct call {
     struct login login;
     struct logout logout;
     struct verification *verification;
+    struct worker_job *job;
     char **names; /* logout: those that are left */
     size_t name_count;
     size_t position; /* list: the next profile */

@@ -352,5 +352,6 @@ int64_t entry_renew_ms(const struct entry *entry, int64_t now_ms)
         return -1;
     if (!entry->failed)
         return entry->renew_ms;
-    return entry->failed->class == CLASS_DEFINITE ? -1 : entry->failed_until_ms;
+    bool pointless = entry->failed->class == CLASS_DEFINITE && !entry->watchers; /* until somebody asks */
+    return pointless ? -1 : entry->failed_until_ms;
 }
