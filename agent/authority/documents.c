@@ -3,6 +3,7 @@
 #include "authority/answer.h"
 #include "authority/jwk.h"
 #include "authority/url.h"
+#include "buffer.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "json.h"
@@ -26,8 +27,7 @@ struct document {
     /* the fetch that is under way */
     struct http_call *call;
     size_t place;
-    char *ca_pem, *proxy;
-    size_t ca_length;
+    struct buffer ca_pem, proxy; /* its trust, kept for the addresses that follow */
     bool allow_http;
     int64_t timeout_ms;
     /* what was found: one of both, or why nothing was */
@@ -68,9 +68,8 @@ DEFINE_CLEANUP(struct metadata *, metadata_free)
 static void end_fetch(struct document *document)
 {
     document->call = NULL;
-    free(TAKE_PTR(document->ca_pem));
-    free(TAKE_PTR(document->proxy));
-    document->ca_length = 0;
+    buffer_free(&document->ca_pem);
+    buffer_free(&document->proxy);
 }
 
 static void forsake(struct document *document)
@@ -244,7 +243,7 @@ static void fetch(struct document *document)
     };
     struct http_request request = {
         .step = &step,
-        .trust = {.ca_pem = {.data = document->ca_pem, .length = document->ca_length}, .proxy = document->proxy},
+        .trust = {.ca_pem = buffer_span(&document->ca_pem), .proxy = document->proxy.data},
         .allow_http = document->allow_http,
         .timeout_ms = document->timeout_ms,
     };
@@ -378,15 +377,14 @@ static int start_fetch(struct document *document, const struct profile *profile,
 {
     struct url authority;
     bool has_authority = url_parse(profile->authority, &authority) == 0;
-    _cleanup_free_ char *ca_pem = malloc(trust->ca_pem.length + 1), *proxy = trust->proxy ? strdup(trust->proxy) : NULL;
-    if (!ca_pem || (trust->proxy && !proxy))
+    document->ca_pem = BUFFER(trust->ca_pem.length);
+    document->proxy = BUFFER(LIMIT_CONFIG_LINE);
+    buffer_append(&document->ca_pem, trust->ca_pem.data, trust->ca_pem.length);
+    buffer_text(&document->proxy, trust->proxy ? trust->proxy : "");
+    if (buffer_error(&document->ca_pem) || buffer_error(&document->proxy)) {
+        end_fetch(document);
         return -ENOMEM;
-    if (trust->ca_pem.length > 0)
-        memcpy(ca_pem, trust->ca_pem.data, trust->ca_pem.length);
-    end_fetch(document); /* of an earlier one nothing is left; said for the analysers */
-    document->ca_pem = TAKE_PTR(ca_pem);
-    document->proxy = TAKE_PTR(proxy);
-    document->ca_length = trust->ca_pem.length;
+    }
     document->allow_http = !has_authority || !authority.https; /* still to literal loopback addresses only */
     document->timeout_ms = profile->timeout_ms > 0 ? profile->timeout_ms : LIMIT_HTTP_MS;
     document->place = 0;
