@@ -6,10 +6,13 @@
  *
  * Prints one JSON object: for each target the size of its reply and, for each round, requests a second, median and p99
  * in microseconds, and the CPU time in nanoseconds that the server spent on a request (0 where the kernel tells none).
+ * With one client nothing runs in parallel, and whether the scheduler puts both ends on one CPU or wakes another one
+ * for every message decides the figure; so all of them are then kept on the CPU that loadgen began on, until it ends.
  * A reply of another size than the first, an error in the first, or a closed connection ends the run.
  */
 #include "bench.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 
 enum { LOAD_TARGETS_MAX = 8, LOAD_EVENTS = 256, LOAD_STALL_MS = 20000, LOAD_SAMPLES_START = 65536 };
@@ -100,6 +103,28 @@ static void target_open(struct load *load, struct target *target)
         bench_nonblock(client->fd);
         if (epoll_ctl(target->epoll, EPOLL_CTL_ADD, client->fd, &event) < 0)
             bench_die("epoll_ctl: %s", strerror(errno));
+    }
+}
+
+/* Keeps this process and the targets on one CPU; with false, gives back what they had. */
+static void keep_together(struct load *load, bool together)
+{
+    static cpu_set_t before[LOAD_TARGETS_MAX];
+    cpu_set_t one;
+    int cpu = sched_getcpu();
+
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)(cpu < 0 ? 0 : cpu), &one);
+    if (together && sched_setaffinity(0, sizeof one, &one) < 0)
+        bench_die("sched_setaffinity: %s", strerror(errno));
+    for (unsigned t = 0; t < load->target_count; t++) {
+        pid_t pid = load->targets[t].pid;
+
+        if (together &&
+            (sched_getaffinity(pid, sizeof before[t], &before[t]) < 0 || sched_setaffinity(pid, sizeof one, &one) < 0))
+            bench_die("cannot keep %s on one CPU: %s", load->targets[t].name, strerror(errno));
+        if (!together)
+            (void)sched_setaffinity(pid, sizeof before[t], &before[t]);
     }
 }
 
@@ -223,9 +248,13 @@ int main(int argc, char **argv)
         target->path = equals + 1;
         target_open(&load, target);
     }
+    if (load.client_count == 1)
+        keep_together(&load, true);
     for (unsigned r = 0; r < load.round_count; r++)
         for (unsigned t = 0; t < load.target_count; t++)
             round_run(&load, &load.targets[t], &load.targets[t].rounds[r]);
+    if (load.client_count == 1)
+        keep_together(&load, false);
     (void)printf("{\"clients\":%u,\"targets\":[", load.client_count);
     for (unsigned t = 0; t < load.target_count; t++) {
         if (t > 0)

@@ -131,7 +131,7 @@ def cached_rows(stage, effort, authority):
         ours, floor = took["agent"], took["echo"]
         values = {"agent": load_values(ours), "echo": load_values(floor)}
         rate, tail = paired(ours, floor, "rate"), paired(ours, floor, "p99_us")
-        people = "1 client" if clients == 1 else f"{clients} clients"
+        people = "1 client (one CPU)" if clients == 1 else f"{clients} clients"
         yield Row(f"cached token, {people}: requests/s against echo",
                   f"{middle(ours, 'rate'):.0f}/s, echo {middle(floor, 'rate'):.0f}/s, reply {size} bytes, CPU a request "
                   f"{middle(ours, 'cpu_ns') / 1e3:.1f} us, echo {middle(floor, 'cpu_ns') / 1e3:.1f} us",
@@ -172,7 +172,7 @@ def trouble_rows(stage, effort, authority):
             ratio = paired(took["troubled"], took["calm"], key)
             noise = paired(took["twin"], took["calm"], key)
             margin = 1 + max(0.1, 2 * abs(noise - 1))
-            yield Row(f"authority hangs, {DRIBBLERS} dribble: {name} with {clients} client{'s' * (clients > 1)}",
+            yield Row(f"authority hangs, {DRIBBLERS} dribble: {name} with {clients} client{'s' * (clients > 1)}{' (one CPU)' * (clients == 1)}",
                       f"{middle(took['troubled'], key):.0f} us, in peace {middle(took['calm'], key):.0f} us; "
                       f"a twin in peace {noise:.2f}x", f"{ratio:.2f}x", f"<= {margin:.2f}x (noise)", ratio <= margin,
                       {name: load_values(target) for name, target in took.items()})
