@@ -6,6 +6,7 @@
  *
  * Prints one JSON object: for each target the size of its reply and, for each round, requests a second, median and p99
  * in microseconds, and the CPU time in nanoseconds that the server spent on a request (0 where the kernel tells none).
+ * A run of @ in REQUEST (at least eight) is replaced by the number of the request, so that no two of them are alike.
  * With one client nothing runs in parallel, and whether the scheduler puts both ends on one CPU or wakes another one
  * for every message decides the figure; so all of them are then kept on the CPU that loadgen began on, until it ends.
  * A reply of another size than the first, an error in the first, or a closed connection ends the run.
@@ -15,7 +16,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 
-enum { LOAD_TARGETS_MAX = 8, LOAD_EVENTS = 256, LOAD_STALL_MS = 20000, LOAD_SAMPLES_START = 65536 };
+enum { LOAD_TARGETS_MAX = 8, LOAD_EVENTS = 256, LOAD_STALL_MS = 20000, LOAD_SAMPLES_START = 65536, LOAD_TRIES = 10 };
 
 struct client {
     int fd;
@@ -40,8 +41,9 @@ struct target {
 struct load {
     struct target targets[LOAD_TARGETS_MAX];
     unsigned target_count, client_count, round_count, round_ms;
-    const char *request;
-    size_t request_length; /* with its NUL */
+    char *request, *serial; /* serial: the run of @ in it, or NULL */
+    size_t request_length;  /* with its NUL */
+    unsigned long sent;
     uint64_t *samples;
     size_t sample_count, sample_room;
     char reply[BENCH_REPLY_MAX];
@@ -63,6 +65,17 @@ static uint64_t server_cpu_ns(pid_t pid)
     return ns;
 }
 
+static void ask(struct load *load, int fd)
+{
+    if (load->serial) {
+        unsigned long number = load->sent++;
+
+        for (char *at = load->serial + strspn(load->serial, "@0123456789"); at-- > load->serial; number /= 10)
+            *at = (char)('0' + number % 10);
+    }
+    bench_send(fd, load->request, load->request_length);
+}
+
 static void probe(struct load *load, struct target *target)
 {
     struct ucred peer;
@@ -73,7 +86,7 @@ static void probe(struct load *load, struct target *target)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_length) < 0)
         bench_die("SO_PEERCRED: %s", strerror(errno));
     target->pid = peer.pid;
-    bench_send(fd, load->request, load->request_length);
+    ask(load, fd);
     do {
         ssize_t count = recv(fd, load->reply + got, sizeof load->reply - got, 0);
 
@@ -161,13 +174,14 @@ static bool client_read(struct load *load, const struct target *target, struct c
     return true;
 }
 
-static void client_ask(const struct load *load, struct client *client, uint64_t now)
+static void client_ask(struct load *load, struct client *client, uint64_t now)
 {
     client->sent_ns = now;
-    bench_send(client->fd, load->request, load->request_length);
+    ask(load, client->fd);
 }
 
-static void round_run(struct load *load, struct target *target, struct round *ret_round)
+/* False when nothing was answered in time: a busy machine can keep a process waiting for longer than a round. */
+static bool round_run(struct load *load, struct target *target, struct round *ret_round)
 {
     struct epoll_event events[LOAD_EVENTS];
     uint64_t cpu = server_cpu_ns(target->pid);
@@ -206,12 +220,13 @@ static void round_run(struct load *load, struct target *target, struct round *re
     }
     cpu = server_cpu_ns(target->pid) - cpu;
     if (load->sample_count == 0)
-        bench_die("%s: no reply inside a round of %u ms", target->name, load->round_ms);
+        return false;
     ret_round->replies = replies;
     ret_round->cpu_ns = (double)cpu / (double)replies;
     ret_round->rate = (double)load->sample_count * 1e9 / (double)(end - counted);
     ret_round->p99_us = (double)bench_quantile(load->samples, load->sample_count, 990) / 1e3;
     ret_round->median_us = (double)load->samples[(load->sample_count - 1) / 2] / 1e3;
+    return true;
 }
 
 static void print_target(const struct load *load, const struct target *target)
@@ -237,6 +252,7 @@ int main(int argc, char **argv)
     load.round_ms = bench_number(argv[3], "ROUND_MS", 10, 60000);
     load.request = argv[4];
     load.request_length = strlen(argv[4]) + 1;
+    load.serial = strstr(argv[4], "@@@@@@@@");
     for (int i = 5; i < argc; i++) {
         struct target *target = &load.targets[load.target_count++];
         char *equals = strchr(argv[i], '=');
@@ -252,7 +268,9 @@ int main(int argc, char **argv)
         keep_together(&load, true);
     for (unsigned r = 0; r < load.round_count; r++)
         for (unsigned t = 0; t < load.target_count; t++)
-            round_run(&load, &load.targets[t], &load.targets[t].rounds[r]);
+            for (int tries = 0; !round_run(&load, &load.targets[t], &load.targets[t].rounds[r]);)
+                if (++tries == LOAD_TRIES)
+                    bench_die("%s: no reply inside a round of %u ms", load.targets[t].name, load.round_ms);
     if (load.client_count == 1)
         keep_together(&load, false);
     (void)printf("{\"clients\":%u,\"targets\":[", load.client_count);

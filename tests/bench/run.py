@@ -42,7 +42,7 @@ def measure(stage, effort, names):
 
 def print_table(found):
     table = [("what", "figure", "bar", "", "measured")]
-    table += [(row.what, row.figure, row.bar, "met" if row.met else "MISSED", row.measured) for row in found]
+    table += [(row.what, row.figure, row.bar, {True: "met", False: "MISSED", None: ""}[row.met], row.measured) for row in found]
     widths = [max(len(line[i]) for line in table) for i in range(4)]
     for number, line in enumerate(table):
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)) + "  " + line[4])
@@ -77,8 +77,8 @@ def main():
     else:
         print(f"{began}, {machine()}, load before the run {load:.2f}{', quick' if arguments.quick else ''}\n")
         print_table(found)
-        print(f"\n{len(found)} figures, {sum(row.met for row in found)} bars met, "
-              f"{sum(not row.met for row in found)} missed")
+        print(f"\n{len(found)} figures, {sum(row.met is True for row in found)} bars met, "
+              f"{sum(row.met is False for row in found)} missed")
         for name, reason in missing:
             print(f"not measured: {name}: {reason}")
     return 1 if missing else 0

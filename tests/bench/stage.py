@@ -28,8 +28,8 @@ class NotMeasured(Exception):
     """A figure could not be taken; the text says why."""
 
 
-def get_token(profile="bench"):
-    return json.dumps({"method": GET_TOKEN, "parameters": {"profile": profile}}, separators=(",", ":"))
+def get_token(profile="bench", **more):
+    return json.dumps({"method": GET_TOKEN, "parameters": {"profile": profile} | more}, separators=(",", ":"))
 
 
 def profile_text(name, authority, secret):
@@ -196,10 +196,10 @@ class Stage:
         data = b"".join(request.encode() + b"\0" for request in requests)
         return self.run("burst", agent.socket, timeout_ms, data=data, quiet=quiet)[0]
 
-    def load(self, clients, rounds, round_ms, targets, profile="bench"):
+    def load(self, clients, rounds, round_ms, targets, request=None):
         """One run of loadgen; returns its targets by name."""
         arguments = [f"{name}={socket}" for name, socket in targets.items()]
-        answer = self.run("loadgen", clients, rounds, round_ms, get_token(profile), *arguments)[0]
+        answer = self.run("loadgen", clients, rounds, round_ms, request or get_token(), *arguments)[0]
         return {target["name"]: target for target in answer["targets"]}
 
     def authority(self):
