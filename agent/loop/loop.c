@@ -92,7 +92,7 @@ void watch_stop(struct watch *watch)
 
 int timer_start(struct loop *loop, struct timer *timer, int64_t due_ms, timer_fn *fn, void *arg)
 {
-    timer->due_ms = due_ms;
+    timer->due_ms = due_ms > loop->now_ms ? due_ms : loop->now_ms;
     timer->fn = fn;
     timer->arg = arg;
     int r = timers_put(&loop->timers, timer);
@@ -141,7 +141,8 @@ static void run_tasks(struct loop *loop)
 static void run_timers(struct loop *loop)
 {
     struct timer *timer;
-    while (!loop->stopped && (timer = timers_first(&loop->timers)) && timer->due_ms <= loop->now_ms) {
+    uint64_t turns = loop->timers.turns; /* what is started from here on waits for the next wake-up */
+    while (!loop->stopped && (timer = timers_first(&loop->timers)) && timer->due_ms <= loop->now_ms && timer->turn < turns) {
         timer_stop(timer);
         timer->fn(timer->arg);
         run_tasks(loop);

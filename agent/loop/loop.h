@@ -34,10 +34,13 @@ struct timer {
     struct loop *loop;
     size_t place; /* in the heap, from 1; 0: not running */
     int64_t due_ms;
+    uint64_t turn; /* among those due at the same time */
     timer_fn *fn;
     void *arg;
 };
-/* Runs fn at due_ms on CLOCK_BOOTTIME; starting it again moves it. -ENOMEM. */
+/* Runs fn at due_ms on CLOCK_BOOTTIME, in the order of starting when several are due at once; starting it again moves it.
+ * A time that has passed means the next wake-up: a timer that always starts itself anew leaves room for everything else.
+ * -ENOMEM. */
 int timer_start(struct loop *, struct timer *, int64_t due_ms, timer_fn *, void *arg);
 void timer_stop(struct timer *);
 

@@ -9,15 +9,20 @@ static void set(struct timers *timers, size_t place, struct timer *timer)
     timer->place = place;
 }
 
+static bool before(const struct timer *a, const struct timer *b)
+{
+    return a->due_ms < b->due_ms || (a->due_ms == b->due_ms && a->turn < b->turn);
+}
+
 static void sift(struct timers *timers, size_t place)
 {
     struct timer *timer = timers->heap[place];
-    for (; place > 1 && timers->heap[place / 2]->due_ms > timer->due_ms; place /= 2)
+    for (; place > 1 && before(timer, timers->heap[place / 2]); place /= 2)
         set(timers, place, timers->heap[place / 2]);
     for (size_t child; (child = 2 * place) <= timers->count; place = child) {
-        if (child < timers->count && timers->heap[child + 1]->due_ms < timers->heap[child]->due_ms)
+        if (child < timers->count && before(timers->heap[child + 1], timers->heap[child]))
             child++;
-        if (timers->heap[child]->due_ms >= timer->due_ms)
+        if (!before(timers->heap[child], timer))
             break;
         set(timers, place, timers->heap[child]);
     }
@@ -37,6 +42,7 @@ int timers_put(struct timers *timers, struct timer *timer)
         }
         set(timers, ++timers->count, timer);
     }
+    timer->turn = timers->turns++;
     sift(timers, timer->place);
     return 0;
 }

@@ -6,6 +6,7 @@
 struct timers {
     struct timer **heap; /* from 1 */
     size_t count, capacity;
+    uint64_t turns; /* handed out so far */
 };
 
 int timers_put(struct timers *, struct timer *); /* or moves it when it is there; -ENOMEM */
