@@ -55,12 +55,13 @@ struct conductor *conductor_free(struct conductor *conductor)
 
 /* ---- waiting ----------------------------------------------------------------------------------------------------------- */
 
-static void waiter_add(struct flight *flight, struct waiter *waiter)
+/* Puts it at the end of a ring. */
+static void waiter_put(struct flight *flight, struct waiter *ring, struct waiter *waiter)
 {
     waiter->flight = flight;
-    waiter->next = &flight->waiters;
-    waiter->previous = flight->waiters.previous;
-    waiter->previous->next = flight->waiters.previous = waiter;
+    waiter->next = ring;
+    waiter->previous = ring->previous;
+    waiter->previous->next = ring->previous = waiter;
 }
 
 void waiter_cancel(struct waiter *waiter)
@@ -75,6 +76,7 @@ void waiter_cancel(struct waiter *waiter)
 void conductor_watch(struct conductor *conductor, struct entry *entry, struct watcher *watcher)
 {
     watcher->entry = entry;
+    watcher->round = conductor->rounds;
     watcher->previous = NULL;
     watcher->next = entry->watchers;
     if (watcher->next)
@@ -105,11 +107,18 @@ static void end_watchers(struct entry *entry, const struct failure *why)
     }
 }
 
-static void tell_watchers(struct entry *entry)
+/* From the start after each, because any of them may go meanwhile; who comes now has the token already. */
+static void tell_watchers(struct flight *flight)
 {
-    for (struct watcher *watcher = entry->watchers, *next; watcher; watcher = next) {
-        next = watcher->next;
-        watcher->told(watcher->arg, entry, NULL);
+    uint64_t round = ++flight->conductor->rounds;
+    for (struct watcher *watcher = flight->entry->watchers; watcher;) {
+        if (watcher->round == round) {
+            watcher = watcher->next;
+            continue;
+        }
+        watcher->round = round;
+        watcher->told(watcher->arg, flight->entry, NULL);
+        watcher = flight->entry ? flight->entry->watchers : NULL;
     }
 }
 
@@ -161,17 +170,25 @@ int conductor_holder(struct conductor *conductor, const char *name, struct holde
 static void on_patience(void *arg)
 {
     struct flight *flight = arg;
-    struct entry *entry = flight->entry;
-    struct conductor *conductor = flight->conductor;
-    for (struct waiter *waiter = flight->waiters.next, *next; entry && waiter != &flight->waiters; waiter = next) {
+    int64_t now = loop_now(flight->conductor->loop);
+    struct waiter *last = flight->waiters.previous; /* who is told may ask again, and be put behind it */
+    struct waiter stays = {.next = &stays, .previous = &stays};
+    for (bool more = last != &flight->waiters; more && flight->entry && flight->waiters.next != &flight->waiters;) {
+        struct waiter *waiter = flight->waiters.next;
         struct failure why;
         bool alive;
-        next = waiter->next;
-        (void)entry_judge(entry, waiter->request, loop_now(conductor->loop), &why, &alive);
-        if (!alive)
-            continue;
+        more = waiter != last;
+        (void)entry_judge(flight->entry, waiter->request, now, &why, &alive);
         waiter_cancel(waiter);
-        waiter->done(waiter->arg, entry, NULL);
+        if (alive)
+            waiter->done(waiter->arg, flight->entry, NULL);
+        else
+            waiter_put(flight, &stays, waiter);
+    }
+    while (stays.next != &stays) {
+        struct waiter *waiter = stays.next;
+        waiter_cancel(waiter);
+        waiter_put(flight, &flight->waiters, waiter);
     }
 }
 
@@ -184,6 +201,14 @@ static int take_off(struct conductor *conductor, struct entry *entry)
     flight->entry = entry;
     entry->flight = flight;
     return timer_start(conductor->loop, &flight->patience, loop_now(conductor->loop) + PATIENCE_MS, on_patience, flight);
+}
+
+/* A token that nobody had asked for was left to end; now it is renewed again. */
+static void count_hit(struct conductor *conductor, struct entry *entry)
+{
+    conductor->counters.hits++;
+    if (!entry->timer.loop && !entry->flight && entry->renew_ms >= 0)
+        conductor_plan(conductor, entry);
 }
 
 enum verdict conductor_get(struct conductor *conductor, struct holder *holder, const struct request *request,
@@ -199,11 +224,11 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
     }
     entry->asked_ms = now;
     enum verdict verdict = entry_judge(entry, request, now, why, &alive);
-    if (verdict == VERDICT_FETCH && entry->flight && alive && now - entry->flight->started_ms >= PATIENCE_MS && entry->flight->running)
+    if (verdict == VERDICT_FETCH && entry->flight && alive && now - entry->flight->since_ms >= PATIENCE_MS)
         verdict = VERDICT_SERVE;
     *ret_entry = entry;
     if (verdict == VERDICT_SERVE)
-        conductor->counters.hits++;
+        count_hit(conductor, entry);
     if (verdict != VERDICT_FETCH)
         return verdict;
     if (entry->flight) {
@@ -212,7 +237,7 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         return VERDICT_REFUSE;
     }
-    waiter_add(entry->flight, waiter);
+    waiter_put(entry->flight, &entry->flight->waiters, waiter);
     return VERDICT_FETCH;
 }
 
@@ -224,7 +249,7 @@ bool conductor_hit(struct conductor *conductor, struct entry *entry, const struc
     if (entry->holder->broken || entry_judge(entry, request, now, &why, &alive) != VERDICT_SERVE)
         return false;
     entry->asked_ms = now;
-    conductor->counters.hits++;
+    count_hit(conductor, entry);
     return true;
 }
 
@@ -236,7 +261,8 @@ static void on_renewal(void *arg)
     if (entry->flight || entry_renew_ms(entry, loop_now(entry->renewer->loop)) < 0)
         return;
     entry->renewer->counters.renewed++;
-    (void)take_off(entry->renewer, entry);
+    if (take_off(entry->renewer, entry) < 0 && !entry->flight)
+        (void)timer_start(entry->renewer->loop, &entry->timer, loop_now(entry->renewer->loop) + LIMIT_BACKOFF_FIRST_MS, on_renewal, entry);
 }
 
 void conductor_plan(struct conductor *conductor, struct entry *entry)
@@ -281,17 +307,18 @@ static void ask_again(struct conductor *conductor, struct flight *flight)
     }
 }
 
-static void answer_waiters(struct flight *flight, struct entry *entry, const struct failure *failure)
+/* The entry may be dropped by what those who are told do; who is left then is asked for again. */
+static void answer_waiters(struct flight *flight, const struct failure *failure)
 {
     int64_t now = loop_now(flight->conductor->loop);
-    while (flight->waiters.next != &flight->waiters) {
+    while (flight->entry && flight->waiters.next != &flight->waiters) {
         struct waiter *waiter = flight->waiters.next;
+        struct entry *entry = flight->entry;
         struct failure why;
-        bool alive;
+        bool alive = false;
         waiter_cancel(waiter);
         if (failure) {
-            struct request renewed = *waiter->request;
-            (void)entry_judge(entry, &renewed, now, &why, &alive);
+            (void)entry_judge(entry, waiter->request, now, &why, &alive);
             waiter->done(waiter->arg, alive ? entry : NULL, alive ? NULL : failure);
         } else if (entry_too_short(entry, waiter->request, now, &why)) {
             waiter->done(waiter->arg, NULL, &why);
@@ -299,6 +326,7 @@ static void answer_waiters(struct flight *flight, struct entry *entry, const str
             waiter->done(waiter->arg, entry, NULL);
         }
     }
+    ask_again(flight->conductor, flight);
 }
 
 static void log_failure(const struct flight *flight, const struct failure *failure)
@@ -316,20 +344,31 @@ static bool is_remembered(const struct failure *failure)
            failure->kind == FAILURE_LOGIN_REQUIRED;
 }
 
-static void land_failure(struct flight *flight, struct entry *entry, const struct failure *failure)
+static void land_failure(struct flight *flight, const struct failure *failure)
 {
     struct conductor *conductor = flight->conductor;
+    struct entry *entry = flight->entry;
+    struct failure why = *failure;
     bool nobody = failure->kind == FAILURE_LOGIN_REQUIRED && !flight->input.held;
     conductor->counters.failed++;
     if (!nobody)
         log_failure(flight, failure);
-    if (is_remembered(failure) && !nobody)
-        (void)entry_fail(entry, failure, loop_now(conductor->loop), clock_wall_s(), random16());
+    if (entry_fail(entry, failure, is_remembered(failure) && !nobody, loop_now(conductor->loop), clock_wall_s(), random16()) == 0)
+        why = *entry->failed; /* it knows the time of the next try */
     if (failure->kind == FAILURE_LOGIN_REQUIRED) {
         set_signed_out(flight->holder, failure);
         end_watchers(entry, failure);
     }
-    answer_waiters(flight, entry, entry->failed ? entry->failed : failure);
+    answer_waiters(flight, &why);
+}
+
+static void land_tokens(struct flight *flight)
+{
+    flight->conductor->counters.fetched++;
+    set_signed_out(flight->holder, NULL);
+    log_event(LOG_LEVEL_DEBUG, "token fetched", "PROFILE", flight->profile->name, NULL);
+    tell_watchers(flight); /* before the waiters, who may become watchers, and have it then */
+    answer_waiters(flight, NULL);
 }
 
 void conductor_landed(struct conductor *conductor, struct flight *flight, struct tokens *tokens, const struct failure *failure)
@@ -344,19 +383,23 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
     if (r < 0) {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the token could not be kept: %s", strerror(-r));
         failure = &why;
+    } else if (tokens && entry->expires_ms <= loop_now(conductor->loop)) {
+        failure_set(&why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE,
+                    "the authority took longer to answer than its token lives (%lld s)", (long long)(entry->life_ms / 1000));
+        failure = &why;
     }
     entry->flight = NULL; /* whoever asks from now on starts a flight of their own */
+    entry->landing = flight;
+    if (failure)
+        land_failure(flight, failure);
+    else
+        land_tokens(flight);
+    if (!flight->entry)
+        return;
+    entry->landing = NULL;
     flight->entry = NULL;
-    if (failure) {
-        land_failure(flight, entry, failure);
-    } else {
-        conductor->counters.fetched++;
-        set_signed_out(flight->holder, NULL);
-        log_event(LOG_LEVEL_DEBUG, "token fetched", "PROFILE", flight->profile->name, NULL);
-        answer_waiters(flight, entry, NULL);
-        tell_watchers(entry);
-    }
-    conductor_plan(conductor, entry);
+    if (!entry->flight)
+        conductor_plan(conductor, entry);
 }
 
 /* ---- configuration ----------------------------------------------------------------------------------------------------- */
@@ -367,7 +410,9 @@ static void drop_entries(struct conductor *conductor, struct holder *holder, con
         struct entry *entry = holder->entries;
         end_watchers(entry, why);
         if (entry->flight)
-            entry->flight->entry = NULL; /* it flies on; its waiters are asked for again when it lands */
+            entry->flight->entry = NULL; /* it flies on, for a new refresh token must not be lost */
+        if (entry->landing)
+            entry->landing->entry = NULL;
         holder_drop_entry(conductor->cache, entry);
     }
 }
@@ -391,19 +436,22 @@ void conductor_forget_sign_in(struct conductor *conductor, struct holder *holder
     struct store_call *call;
     free(holder->identity);
     holder->identity = NULL;
+    holder->sign_in++;
     (void)store_forget(conductor->store, holder->profile->name, on_forgotten, NULL, &call);
 }
 
 /* A profile that is no longer there gives no tokens; its sign-in stays, for a file that an editor is just replacing is
  * gone for a moment too. */
-static void retire(struct conductor *conductor, struct holder *holder)
+static bool retire(struct conductor *conductor, struct holder *holder)
 {
     struct failure why;
     (void)no_such_profile(conductor, holder->profile->name, &why);
     conductor_drop(conductor, holder, &why);
     holder->gone = true;
-    if (!holder->flights && !holder->identity)
+    bool kept = holder->flights || holder->identity;
+    if (!kept)
         cache_remove(conductor->cache, holder);
+    return kept;
 }
 
 /* A profile with a mistake is shut until it is mended; what we hold for it stays, for a typo must not sign anybody out. */
@@ -439,13 +487,19 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
     for (size_t i = 0; i < count; i++) {
         struct holder *holder = holders[i];
         struct profile *profile = config_profile(config, holder->profile->name);
-        for (struct entry *entry = holder->entries; forgive && entry; entry = entry->next)
+        for (struct entry *entry = holder->entries; forgive && entry; entry = entry->next) {
             entry_forget_failure(entry);
+            conductor_plan(conductor, entry);
+        }
         if (profile)
             reconfigure(conductor, holder, profile);
-        else
-            retire(conductor, holder);
+        else if (!retire(conductor, holder))
+            holders[i] = NULL;
     }
+    for (size_t i = 0; i < count; i++) /* nobody waits for what old settings bring */
+        for (struct flight *flight = holders[i] ? holders[i]->flights : NULL; flight; flight = flight->next)
+            if (flight->generation != holders[i]->generation || holders[i]->broken)
+                ask_again(conductor, flight);
     free(holders);
     config_free(old);
 }

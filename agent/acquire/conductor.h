@@ -18,6 +18,7 @@ struct conductor {
     struct cache *cache;
     struct config *config;
     size_t logins;
+    uint64_t rounds; /* in which watchers were told */
     int64_t started_at; /* epoch */
     struct {
         uint64_t hits, fetched, joined, failed, renewed;
@@ -29,7 +30,7 @@ int conductor_new(const struct conductor *parts, struct conductor **ret);
 struct conductor *conductor_free(struct conductor *); /* always NULL; nobody is told */
 
 /* Puts a new configuration in force, and takes it. Profiles that did not change keep everything; of those that did, tokens
- * are dropped, and requests under way are asked again by the new settings. `forgive`: also forgets refusals. */
+ * are dropped, and who waits is asked for again by the new settings. `forgive`: also forgets refusals. */
 void conductor_configure(struct conductor *, struct config *, bool forgive);
 
 /* Somebody who waits for a token. Embedded; what it points to lives until it is told or cancelled. */
@@ -56,6 +57,7 @@ bool conductor_hit(struct conductor *, struct entry *, const struct request *);
 struct watcher {
     struct entry *entry; /* NULL: follows nothing */
     struct watcher *next, *previous;
+    uint64_t round; /* in which it was last told */
     void (*told)(void *arg, struct entry *, const struct failure *end);
     void *arg;
 };

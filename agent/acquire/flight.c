@@ -177,7 +177,9 @@ static void on_store(void *arg, int error, const struct credential *credential)
 static void take_save(struct flight *flight)
 {
     struct credential credential = *flight->step.save;
-    if (flight->holder->gone || !profile_same_binding(flight->profile, flight->holder->profile)) {
+    bool replaced = flight->op != GRANT_LOGIN && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
+    bool unwanted = flight->op == GRANT_LOGIN && flight->holder->gone; /* what is held stays: its file may just be replaced */
+    if (unwanted || replaced || !profile_same_binding(flight->profile, flight->holder->profile)) {
         answer_later(flight, 0, NULL);
         return;
     }
@@ -190,6 +192,8 @@ static void take_save(struct flight *flight)
         flight->holder->identity = malloc(sizeof(struct identity));
     if (flight->holder->identity)
         *flight->holder->identity = credential.identity;
+    if (flight->op == GRANT_LOGIN)
+        flight->holder->sign_in++;
 }
 
 static void on_verified(void *arg, const struct identity *identity, const struct failure *why)
@@ -218,9 +222,9 @@ static void take_verify(struct flight *flight)
 
 static void take_prompt(struct flight *flight)
 {
-    if (flight->login)
-        flight->login->prompted(flight->login->arg, &flight->step.prompt);
     answer_later(flight, 0, NULL);
+    if (flight->login) /* last, for who is told may cancel */
+        flight->login->prompted(flight->login->arg, &flight->step.prompt);
 }
 
 static void land(struct flight *flight)
@@ -284,6 +288,8 @@ static void start_machine(struct flight *flight)
                                    .asked = &flight->request,
                                    .held = flight->has_held ? &flight->held : NULL};
     tick_now(flight, &tick);
+    flight->sent_ms = tick.boot_ms; /* until there is an exchange */
+    flight->sent_wall_s = tick.wall_s;
     int r = grant->start(flight->state, flight->op, &flight->input, &tick, &step);
     if (r < 0) {
         fail_internal(flight, r);
@@ -298,6 +304,9 @@ static void on_credential(void *arg, int error, const struct credential *credent
     struct flight *flight = arg;
     struct failure why;
     flight->store = NULL;
+    flight->sign_in = flight->holder->sign_in;
+    if (!profile_same_binding(flight->profile, flight->holder->profile))
+        error = -ENOENT; /* what is kept now belongs to other settings, and must not be sent by these */
     if (error == 0)
         error = credential_copy(credential, &flight->held);
     flight->has_held = error == 0;
@@ -337,7 +346,10 @@ static void on_ca_file(void *arg, const struct worker_result *result)
 static void on_start(void *arg)
 {
     struct flight *flight = arg;
-    flight->started_ms = loop_now(flight->conductor->loop);
+    if (flight->op == GRANT_ACQUIRE && flight->generation != flight->holder->generation) {
+        land(flight); /* it waited its turn while the settings changed */
+        return;
+    }
     if (!flight->profile->ca_file) {
         load_credential(flight);
         return;
@@ -376,6 +388,7 @@ int flight_new(struct conductor *conductor, struct holder *holder, enum grant_op
     flight->holder = holder;
     flight->profile = profile_ref(holder->profile);
     flight->generation = holder->generation;
+    flight->since_ms = loop_now(conductor->loop);
     flight->op = op;
     flight->serial = op != GRANT_LOGIN && (flight->profile->grant->ops & GRANT_LOGIN) != 0;
     flight->waiters.next = flight->waiters.previous = &flight->waiters;

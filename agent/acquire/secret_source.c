@@ -44,6 +44,8 @@ int secret_source_read(struct worker *worker, const char *name, const struct sou
             return missing(why, name, source,
                            "it was not in the agent's environment when it started (and named in its configuration); start the agent anew with it");
         *ret_value = secret_span(value);
+        if (ret_value->length == 0)
+            return missing(why, name, source, "it is empty");
     } else if (source->kind == SOURCE_FILE) {
         r = worker_read(worker, source->value, WORKER_SECRET_FILE, LIMIT_SECRET, LIMIT_COMMAND_MS, fn, arg, ret);
     } else if (source->kind == SOURCE_CREDENTIAL) {

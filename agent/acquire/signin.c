@@ -152,8 +152,8 @@ void logout_cancel(struct logout *logout)
 
 void logout_landed(struct flight *flight, bool revoked, const struct failure *failure)
 {
-    struct logout *logout = flight->logout;
     forget(flight->conductor, flight->holder);
+    struct logout *logout = flight->logout; /* now: the end of a watch may have closed who waited */
     log_event(LOG_LEVEL_INFO, "signed out", "PROFILE", flight->profile->name, "REVOKED", revoked ? "yes" : "no", "REASON",
               failure ? failure->reason : NULL, NULL);
     if (!logout)

@@ -138,19 +138,39 @@ static void to_front(struct holder *holder, struct entry **place)
     holder->entries = entry;
 }
 
-/* Makes room when there is none: the least recently asked for goes. */
+static struct entry *older(struct entry *oldest, const struct holder *holder)
+{
+    for (struct entry *entry = holder->entries; entry; entry = entry->next)
+        if (!entry->flight && !entry->landing && !entry->watchers && (!oldest || entry->asked_ms <= oldest->asked_ms))
+            oldest = entry;
+    return oldest;
+}
+
+/* Makes room when there is none: the least recently asked for goes, of this profile when it has its share. */
 static int make_room(struct cache *cache, struct holder *holder)
 {
     struct entry *oldest = NULL;
-    if (holder->entry_count < LIMIT_CACHE_PER_PROFILE && cache->entries < LIMIT_CACHE_ENTRIES)
+    if (holder->entry_count >= LIMIT_CACHE_PER_PROFILE) {
+        oldest = older(NULL, holder);
+    } else if (cache->entries >= LIMIT_CACHE_ENTRIES) {
+        for (size_t i = 0; i < BUCKETS; i++)
+            for (struct holder *other = cache->buckets[i]; other; other = other->chain)
+                oldest = older(oldest, other);
+    } else {
         return 0;
-    for (struct entry *entry = holder->entries; entry; entry = entry->next)
-        if (!entry->flight && !entry->watchers)
-            oldest = entry;
+    }
     if (!oldest)
         return -EBUSY;
     holder_drop_entry(cache, oldest);
     return 0;
+}
+
+/* What amounts to the profile's own request is kept as such: then the hot path finds it. */
+static bool amounts_to_plain(const char *variant, const struct profile *profile)
+{
+    static const struct request plain = {.min_valid_s = -1};
+    _cleanup_free_ char *own = variant_of(&plain, profile);
+    return own && strcmp(own, variant) == 0;
 }
 
 static int make_entry(struct cache *cache, struct holder *holder, const struct request *request, char *variant,
@@ -165,6 +185,8 @@ static int make_entry(struct cache *cache, struct holder *holder, const struct r
     }
     entry->request.refresh = false;
     entry->request.min_valid_s = -1;
+    if (amounts_to_plain(variant, holder->profile))
+        request_clear(&entry->request);
     entry->holder = holder;
     entry->variant = variant;
     entry->reply = BUFFER(LIMIT_REPLY);
@@ -235,7 +257,7 @@ enum verdict entry_judge(const struct entry *entry, const struct request *reques
     *ret_alive = alive;
     if (left >= USABLE_MS && left >= need && !request->refresh)
         return VERDICT_SERVE;
-    if (!request->refresh && left >= USABLE_MS && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS &&
+    if (!request->refresh && left >= USABLE_MS && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS && entry->life_ms < need &&
         entry_too_short(entry, request, now_ms, ret_failure))
         return VERDICT_REFUSE; /* it was just fetched, and the next one would live no longer */
     if (entry->failed && now_ms < entry->failed_until_ms) {
@@ -250,10 +272,10 @@ enum verdict entry_judge(const struct entry *entry, const struct request *reques
 bool entry_too_short(const struct entry *entry, const struct request *request, int64_t now_ms, struct failure *ret)
 {
     int64_t left = entry->expires_ms - now_ms;
-    if (request->min_valid_s < 0 || left >= request->min_valid_s * 1000)
+    if (request->min_valid_s < 0 || left >= renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms))
         return false;
     failure_set(ret, FAILURE_TOKEN_TOO_SHORT, CLASS_DEFINITE,
-                "a new token of this authority lives %lld s, and %lld s were asked for", (long long)(left / 1000),
+                "a new token of this authority lives %lld s, and %lld s were asked for", (long long)(entry->life_ms / 1000),
                 (long long)request->min_valid_s);
     ret->min_valid_s = request->min_valid_s;
     ret->expires_at = entry->expires_at;
@@ -311,14 +333,20 @@ static int build_reply(struct entry *entry, const struct tokens *tokens, struct 
 
 int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_t wall_s, uint16_t random)
 {
-    int64_t life_ms = (tokens->expires_in_s < 0 ? 0 : tokens->expires_in_s) * 1000;
+    if (tokens->expires_in_s <= 0) /* the grants give each token a life, and refuse those without */
+        return -EINVAL;
+    int64_t life_ms = (tokens->expires_in_s < LIMIT_LIFETIME_S ? tokens->expires_in_s : LIMIT_LIFETIME_S) * 1000;
     int64_t renew_ms = renewal_after_ms(entry->holder->profile, life_ms, tokens->refresh_in_s, random);
+    int64_t expires_at = entry->expires_at, refresh_at = entry->refresh_at;
     entry->expires_at = wall_s + life_ms / 1000;
     entry->refresh_at = renew_ms < 0 ? -1 : wall_s + renew_ms / 1000;
     _cleanup_buffer_ struct buffer reply = BUFFER(LIMIT_REPLY + 1);
     int r = build_reply(entry, tokens, &reply);
-    if (r < 0)
+    if (r < 0) { /* the old one stays as it was */
+        entry->expires_at = expires_at;
+        entry->refresh_at = refresh_at;
         return r;
+    }
     entry_forget_token(entry);
     entry_forget_failure(entry);
     entry->reply = reply;
@@ -331,15 +359,16 @@ int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_
     return 0;
 }
 
-int entry_fail(struct entry *entry, const struct failure *failure, int64_t now_ms, int64_t wall_s, uint16_t random)
+int entry_fail(struct entry *entry, const struct failure *failure, bool remember, int64_t now_ms, int64_t wall_s, uint16_t random)
 {
+    entry->failures++;
+    int64_t wait_ms = renewal_backoff_ms(failure, entry->failures, random);
+    entry->failed_until_ms = remember ? now_ms + wait_ms : now_ms;
+    entry->retry_ms = now_ms + (failure->class == CLASS_DEFINITE ? LIMIT_BACKOFF_MS : wait_ms);
     if (!entry->failed && !(entry->failed = malloc(sizeof(*entry->failed))))
         return -ENOMEM;
     *entry->failed = *failure;
-    entry->failures++;
-    int64_t wait_ms = renewal_backoff_ms(failure, entry->failures, random);
-    entry->failed_until_ms = now_ms + wait_ms;
-    if (failure->class != CLASS_DEFINITE)
+    if (remember && failure->class != CLASS_DEFINITE)
         entry->failed->retry_at = wall_s + (wait_ms + 999) / 1000;
     return 0;
 }
@@ -350,8 +379,11 @@ int64_t entry_renew_ms(const struct entry *entry, int64_t now_ms)
         entry->watchers || entry->holder->identity || now_ms - entry->asked_ms < renewal_idle_ms(entry->life_ms);
     if (!entry->reply.length || !wanted || entry->renew_ms < 0)
         return -1;
-    if (!entry->failed)
+    if (!entry->failures)
         return entry->renew_ms;
-    bool pointless = entry->failed->class == CLASS_DEFINITE && !entry->watchers; /* until somebody asks */
-    return pointless ? -1 : entry->failed_until_ms;
+    if (entry->failed && entry->failed->kind == FAILURE_LOGIN_REQUIRED)
+        return -1;
+    if (entry->failed && entry->failed->kind == FAILURE_AUTHORITY_REFUSED && entry->failed->class == CLASS_DEFINITE && !entry->watchers)
+        return -1; /* whoever asks next tries again; nobody asking, nobody does */
+    return entry->retry_ms;
 }

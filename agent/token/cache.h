@@ -32,10 +32,12 @@ struct entry {
 
     struct failure *failed; /* why the last fetch failed; NULL: it did not */
     unsigned failures;      /* in a row */
-    int64_t failed_until_ms;
+    int64_t failed_until_ms; /* until then nobody's call is tried */
+    int64_t retry_ms;        /* when the background tries again */
     int64_t asked_ms; /* when a client last asked */
 
     struct flight *flight; /* the request under way for it */
+    struct flight *landing; /* the one whose waiters are just being told: they look at the entry, so it stays */
     struct timer timer;    /* its renewal, set by: */
     struct conductor *renewer;
     struct watcher *watchers;
@@ -48,6 +50,7 @@ struct holder {
     struct entry *entries;
     size_t entry_count;
     struct identity *identity; /* who signed in here; NULL: nobody */
+    uint64_t sign_in;          /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct flight *flights;    /* under way or waiting their turn */
     bool broken;               /* its configuration has a mistake now; profile is the last good one */
@@ -68,8 +71,8 @@ void cache_new_epoch(struct cache *);
 /* Every holder, in no order: a malloc'd array, for walks in which holders may go. */
 int cache_holders(const struct cache *, struct holder ***ret, size_t *ret_count);
 
-/* The entry for a request, made when there is none. Beyond LIMIT_CACHE_PER_PROFILE the one least recently asked for that
- * nobody waits for or watches makes room (its timer is stopped): -EBUSY when there is none. */
+/* The entry for a request, made when there is none. Beyond LIMIT_CACHE_PER_PROFILE and LIMIT_CACHE_ENTRIES the one least
+ * recently asked for that nobody waits for or watches makes room (its timer is stopped): -EBUSY when there is none. */
 int holder_entry(struct cache *, struct holder *, const struct request *, struct entry **ret);
 void holder_drop_entry(struct cache *, struct entry *);
 
@@ -84,8 +87,8 @@ enum verdict entry_judge(const struct entry *, const struct request *, int64_t n
 
 /* Puts a new token in, taking its strings, and forgets the failure. `random`: 16 random bits for the jitter. */
 int entry_put(struct entry *, struct tokens *, int64_t now_ms, int64_t wall_s, uint16_t random);
-/* Remembers a failure, and until when nothing is tried. */
-int entry_fail(struct entry *, const struct failure *, int64_t now_ms, int64_t wall_s, uint16_t random);
+/* Notes a failure, and when the background tries again. `remember`: until when no call is tried either. */
+int entry_fail(struct entry *, const struct failure *, bool remember, int64_t now_ms, int64_t wall_s, uint16_t random);
 void entry_forget_failure(struct entry *);
 void entry_forget_token(struct entry *);
 /* When it is to be renewed in the background (CLOCK_BOOTTIME, ms); -1: not at all. */

@@ -8,7 +8,7 @@ static int64_t least(int64_t a, int64_t b)
 int64_t renewal_min_valid_ms(const struct profile *profile, int64_t asked_s, int64_t life_ms)
 {
     if (asked_s >= 0)
-        return asked_s * 1000;
+        return asked_s > INT64_MAX / 1000 ? INT64_MAX : asked_s * 1000;
     return least(profile->min_valid_s * 1000, life_ms / 10);
 }
 
@@ -31,7 +31,7 @@ int64_t renewal_after_ms(const struct profile *profile, int64_t life_ms, int64_t
     } else {
         after = least(life_ms / 10 * 8, life_ms - 2 * renewal_min_valid_ms(profile, -1, life_ms));
         if (refresh_in_s > 0)
-            after = least(after, refresh_in_s * 1000);
+            after = least(after, refresh_in_s * 1000 > life_ms / 10 ? refresh_in_s * 1000 : life_ms / 10); /* not without end */
     }
     after = jitter(after, random);
     return after > SOONEST ? after : SOONEST;
@@ -39,8 +39,10 @@ int64_t renewal_after_ms(const struct profile *profile, int64_t life_ms, int64_t
 
 int64_t renewal_backoff_ms(const struct failure *failure, unsigned failures, uint16_t random)
 {
-    if (failure->retry_after_ms >= 0)
-        return failure->retry_after_ms > LIMIT_BACKOFF_FIRST_MS ? failure->retry_after_ms : LIMIT_BACKOFF_FIRST_MS;
+    if (failure->retry_after_ms >= 0) {
+        int64_t asked = least(failure->retry_after_ms, LIMIT_RETRY_AFTER_S * 1000L);
+        return asked > LIMIT_BACKOFF_FIRST_MS ? asked : LIMIT_BACKOFF_FIRST_MS;
+    }
     if (failure->class == CLASS_DEFINITE)
         return LIMIT_REFUSAL_MS;
     int64_t wait = LIMIT_BACKOFF_FIRST_MS;

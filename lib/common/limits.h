@@ -66,7 +66,7 @@
 #define LIMIT_RESPONSE_HEADERS   (64 * 1024)
 #define LIMIT_RESPONSE_DEPTH     16
 #define LIMIT_FORM               (512 * 1024) /* a request body: a refresh token, each byte escaped, and more */
-#define LIMIT_TOKEN              (128 * 1024) /* an access token */
+#define LIMIT_TOKEN              (100 * 1024) /* an access token: a reply holds it twice, beside scopes and more */
 #define LIMIT_LIFETIME_S         (366L * 24 * 3600)
 #define LIMIT_HTTP_MS            30000 /* default for one request */
 #define LIMIT_HTTP_IN_FLIGHT     1024
