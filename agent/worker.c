@@ -11,12 +11,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* A job is over when its pipe has ended and its process was reported, or when its deadline has passed. */
+/* A job is over when its process was reported and what it wrote was read (a program that it left behind may keep the pipe
+ * open), or when its deadline has passed. One that nobody waits for any more stays in the ring, dying, until its process
+ * was reported: so its end is asked for until the worker has heard it. */
 struct worker_job {
     struct worker *worker;
     struct worker_job *next, *previous; /* in the worker's ring */
     uint64_t id;
-    bool sent, ended, reported;
+    bool sent, ended, reported, dying, kill_due;
     enum worker_order order;
     enum worker_rule rule;
     struct buffer text;
@@ -38,7 +40,8 @@ struct worker {
     pid_t pid;
     struct watch watch;
     struct worker_job jobs; /* the ring's head */
-    size_t running;
+    size_t running, dying;
+    bool blocked; /* its socket is full */
     uint64_t last_id;
 };
 
@@ -46,8 +49,6 @@ static struct worker_job *job_free(struct worker_job *job)
 {
     job->next->previous = job->previous;
     job->previous->next = job->next;
-    if (job->sent)
-        job->worker->running--;
     watch_stop(&job->watch);
     timer_stop(&job->deadline);
     close_cleanup(&job->pipe);
@@ -58,10 +59,31 @@ static struct worker_job *job_free(struct worker_job *job)
     return NULL;
 }
 
-static void send_kill(struct worker_job *job)
+/* Nobody waits for it any more. */
+static void job_end(struct worker_job *job)
+{
+    if (job->sent)
+        job->worker->running--;
+    if (!job->sent || job->reported) {
+        job_free(job);
+        return;
+    }
+    watch_stop(&job->watch);
+    timer_stop(&job->deadline);
+    close(job->pipe);
+    job->pipe = -1;
+    buffer_free(&job->output);
+    job->dying = job->kill_due = true;
+    job->worker->dying++;
+}
+
+static int send_kill(struct worker_job *job)
 {
     struct worker_request request = {.id = job->id, .order = WORKER_KILL};
-    (void)!send(job->worker->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (send(job->worker->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return -errno;
+    job->kill_due = false;
+    return 0;
 }
 
 static const char *file_problem(int code, int *ret_error)
@@ -82,7 +104,7 @@ static const char *file_problem(int code, int *ret_error)
     return problems[i].text;
 }
 
-static void start_waiting(struct worker *);
+static void pump(struct worker *);
 
 static void finish(struct worker_job *job)
 {
@@ -110,13 +132,12 @@ static void finish(struct worker_job *job)
     job->fn = NULL;
     if (fn)
         fn(job->arg, &result);
-    job_free(job);
-    start_waiting(worker);
+    job_end(job);
+    pump(worker);
 }
 
 static void abandon(struct worker_job *job, int error)
 {
-    send_kill(job);
     job->error = error;
     finish(job);
 }
@@ -126,24 +147,49 @@ static void on_deadline(void *arg)
     abandon(arg, -ETIMEDOUT);
 }
 
+/* 1: it took some; 0: there is nothing now, or no more (job->ended); or what is wrong. */
+static int take_output(struct worker_job *job)
+{
+    char bytes[16384];
+    ssize_t n = read(job->pipe, bytes, sizeof(bytes));
+    if (n <= 0) {
+        job->ended = n == 0 || (errno != EAGAIN && errno != EINTR);
+        return 0;
+    }
+    int r = buffer_append(&job->output, bytes, (size_t)n);
+    explicit_bzero(bytes, (size_t)n);
+    return r < 0 ? r : 1;
+}
+
 static void on_output(void *arg, uint32_t events)
 {
     (void)events;
     struct worker_job *job = arg;
-    char bytes[16384];
-    ssize_t n = read(job->pipe, bytes, sizeof(bytes));
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    int r = n > 0 ? buffer_append(&job->output, bytes, (size_t)n) : 0;
-    explicit_bzero(bytes, n > 0 ? (size_t)n : 0);
-    if (r < 0) {
+    int r = take_output(job);
+    if (r < 0)
         abandon(job, r);
-    } else if (n <= 0) {
-        job->ended = true;
-        watch_stop(&job->watch);
-        if (job->reported)
-            finish(job);
+    else if (job->ended)
+        watch_stop(&job->watch); /* its report will come */
+}
+
+static void on_report(struct worker_job *job, int status)
+{
+    struct worker *worker = job->worker;
+    int r = 1;
+    job->reported = true;
+    job->status = status;
+    if (job->dying) {
+        worker->dying--;
+        job_free(job);
+        pump(worker);
+        return;
     }
+    while (!job->ended && r > 0)
+        r = take_output(job);
+    if (r < 0)
+        abandon(job, r);
+    else
+        finish(job);
 }
 
 /* Hands one job to the process; -EAGAIN when its socket is full. */
@@ -171,18 +217,27 @@ static int send_job(struct worker_job *job)
     return 0;
 }
 
-static void start_waiting(struct worker *worker)
+/* Ends those that nobody waits for and starts those that have waited, as far as the socket takes it. */
+static void pump(struct worker *worker)
 {
-    for (struct worker_job *job = worker->jobs.next; job != &worker->jobs && worker->running < LIMIT_JOBS; job = job->next)
-        if (!job->sent && send_job(job) < 0)
-            return;
+    int r = 0;
+    for (struct worker_job *job = worker->jobs.next; job != &worker->jobs && r == 0; job = job->next) {
+        if (job->kill_due)
+            r = send_kill(job);
+        else if (!job->sent && worker->running < LIMIT_JOBS && worker->running + worker->dying < WORKER_PROCESSES)
+            r = send_job(job);
+    }
+    bool blocked = r == -EAGAIN || r == -ENOBUFS;
+    if (worker->watch.loop && blocked != worker->blocked && watch_modify(&worker->watch, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN) == 0)
+        worker->blocked = blocked;
 }
 
 static void on_reply(void *arg, uint32_t events)
 {
-    (void)events;
     struct worker *worker = arg;
     struct worker_reply reply;
+    if (events & EPOLLOUT)
+        pump(worker);
     ssize_t n = recv(worker->socket, &reply, sizeof(reply), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -194,10 +249,7 @@ static void on_reply(void *arg, uint32_t events)
     for (struct worker_job *job = worker->jobs.next; job != &worker->jobs; job = job->next) {
         if (job->id != reply.id)
             continue;
-        job->reported = true;
-        job->status = reply.status;
-        if (job->ended)
-            finish(job);
+        on_report(job, reply.status);
         return;
     }
 }
@@ -207,9 +259,10 @@ static int start(struct worker *worker, struct worker_job *model, size_t maximum
     int pipes[2];
     struct worker_job *job = calloc(1, sizeof(*job));
     if (!job || pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0) {
+        int error = job ? -errno : -ENOMEM;
         free(job);
         buffer_free(&model->text);
-        return -ENOMEM;
+        return error;
     }
     *job = *model;
     job->worker = worker;
@@ -230,7 +283,7 @@ static int start(struct worker *worker, struct worker_job *model, size_t maximum
         job_free(job);
         return r;
     }
-    start_waiting(worker);
+    pump(worker);
     *ret = job;
     return 0;
 }
@@ -259,10 +312,8 @@ void worker_cancel(struct worker_job *job)
     if (!job || !job->fn)
         return;
     struct worker *worker = job->worker;
-    if (job->sent)
-        send_kill(job);
-    job_free(job);
-    start_waiting(worker);
+    job_end(job);
+    pump(worker);
 }
 
 int worker_new(struct loop *loop, struct worker **ret)
@@ -271,9 +322,18 @@ int worker_new(struct loop *loop, struct worker **ret)
     struct worker *worker = calloc(1, sizeof(*worker));
     if (!worker)
         return -ENOMEM;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (worker->pid = fork()) < 0) {
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        int error = -errno;
         free(worker);
-        return -errno;
+        return error;
+    }
+    worker->pid = fork();
+    if (worker->pid < 0) {
+        int error = -errno;
+        close(pair[0]);
+        close(pair[1]);
+        free(worker);
+        return error;
     }
     if (worker->pid == 0) {
         close(pair[0]);

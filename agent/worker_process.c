@@ -12,12 +12,14 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+enum { WORKER_FD = 3 };
+
 /* One thread, no secrets: it forks, waits and reports. The jobs themselves do what may block. */
 struct job {
     uint64_t id;
     pid_t pid;
 };
-static struct job jobs[LIMIT_JOBS];
+static struct job jobs[WORKER_PROCESSES];
 
 static struct job *job_of(pid_t pid)
 {
@@ -79,8 +81,12 @@ static void job_process(const struct worker_request *request, char *text, size_t
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (request->order == WORKER_READ)
+    (void)signal(SIGPIPE, SIG_DFL);
+    if (request->order == WORKER_READ) {
+        to = dup2(to, WORKER_FD); /* a reader that hangs must not keep the worker's socket open */
+        close_range(WORKER_FD + 1, ~0U, 0);
         _exit((int)read_file(text, (enum worker_rule)request->rule, to));
+    }
     run_program(text, length, to);
 }
 
@@ -154,8 +160,8 @@ void worker_process(int socket)
     sigemptyset(&children);
     sigaddset(&children, SIGCHLD);
     sigfillset(&all);
-    socket = dup2(socket, 3);
-    close_range(4, ~0U, 0); /* the agent's listeners and loop are not ours */
+    socket = dup2(socket, WORKER_FD);
+    close_range(WORKER_FD + 1, ~0U, 0); /* the agent's listeners and loop are not ours */
     (void)fcntl(socket, F_SETFD, FD_CLOEXEC);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)prctl(PR_SET_NAME, "mltoken-worker");

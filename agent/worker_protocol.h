@@ -1,6 +1,7 @@
 /* What agent and worker process say to each other over their socketpair: one fixed record a message. */
 #pragma once
 
+#include "limits.h"
 #include "worker.h"
 #include <stdint.h>
 
@@ -13,7 +14,10 @@ struct worker_request {
     uint32_t order;
     uint32_t rule;
 };
-enum { WORKER_TEXT = 8192 };
+enum {
+    WORKER_TEXT = 8192,
+    WORKER_PROCESSES = 16 * LIMIT_JOBS, /* those included that were killed and have not ended yet */
+};
 
 /* Worker to agent, once a job's process has ended: its wait status. A reader's exit code is one of these. */
 struct worker_reply {
