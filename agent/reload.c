@@ -12,6 +12,7 @@
 enum {
     FILES = 2,
     HOLD_MS = 250,   /* the longest that calls are held back */
+    PUT_OFF_MS = 1000,
     SETTLE_MS = 100, /* a file that was removed or made is about to be written */
     EVENTS = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
     WRITTEN = IN_CLOSE_WRITE | IN_MOVED_TO,
@@ -38,6 +39,7 @@ struct reload {
     struct file files[FILES];
     int reading;  /* files whose reading has not ended */
     bool again;   /* something changed while they were read */
+    bool put_off; /* a file could not be read now, and is to be tried again */
     bool forgive;
 };
 
@@ -57,6 +59,7 @@ static void arm(struct file *file)
 }
 
 static void begin(struct reload *);
+static void on_settled(void *arg);
 
 static void finish(struct reload *reload)
 {
@@ -85,8 +88,19 @@ static void finish(struct reload *reload)
     reload->forgive = false;
     timer_stop(&reload->hold);
     server_hold(reload->server, false);
+    bool put_off = reload->put_off;
+    reload->put_off = false;
     if (reload->again)
         begin(reload);
+    else if (put_off)
+        (void)timer_start(reload->conductor->loop, &reload->settle, loop_now(reload->conductor->loop) + PUT_OFF_MS, on_settled, reload);
+}
+
+/* It could not even be tried: for want of a descriptor or of memory, which may be there in a moment. */
+static void put_off(struct file *file, const char *problem)
+{
+    file->problem = strdup(problem);
+    file->reload->put_off = true;
 }
 
 static void on_read(void *arg, const struct worker_result *result)
@@ -94,9 +108,10 @@ static void on_read(void *arg, const struct worker_result *result)
     struct file *file = arg;
     file->job = NULL;
     file->absent = result->error == -ENOENT;
-    if (result->error == 0)
-        (void)buffer_append(&file->text, result->output.data, result->output.length);
-    else if (!file->absent)
+    int r = result->error ? 0 : buffer_append(&file->text, result->output.data, result->output.length);
+    if (r < 0)
+        put_off(file, strerror(-r));
+    else if (result->error && !file->absent)
         file->problem = strdup(result->problem);
     if (--file->reload->reading == 0)
         finish(file->reload);
@@ -125,9 +140,14 @@ static void begin(struct reload *reload)
         file->problem = NULL;
         file->absent = !file->path;
         arm(file);
-        if (file->path && worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
-                                      LIMIT_COMMAND_MS, on_read, file, &file->job) == 0)
+        if (!file->path)
+            continue;
+        int r = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE, LIMIT_COMMAND_MS, on_read,
+                            file, &file->job);
+        if (r == 0)
             reload->reading++;
+        else
+            put_off(file, strerror(-r));
     }
     if (--reload->reading == 0)
         finish(reload);

@@ -101,7 +101,8 @@ int secret_new(const char *bytes, size_t length, struct secret **ret)
     arena.used += count;
     struct secret *secret = (struct secret *)(void *)(arena.base + first * BLOCK);
     *secret = (struct secret){.length = length, .blocks = count, .references = 1};
-    memcpy(secret->bytes, bytes, length);
+    if (length > 0)
+        memcpy(secret->bytes, bytes, length);
     *ret = secret;
     return 0;
 }

@@ -107,10 +107,13 @@ int sockets_open(const struct socket_path *path, struct sockets *ret, char *prob
     if (sockets.lock < 0)
         return say(problem, size, "cannot lock", path->directory, sockets.lock);
     r = open_both(&sockets, problem, size);
-    if (r < 0)
-        close(sockets.lock);
-    else
+    if (r == 0) {
         *ret = sockets;
+        return 0;
+    }
+    close_cleanup(&sockets.agent);
+    close_cleanup(&sockets.get);
+    close(sockets.lock);
     return r;
 }
 
