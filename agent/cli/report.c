@@ -1,7 +1,6 @@
 #include "report.h"
 
 #include "clock.h"
-#include "message.h"
 #include "output.h"
 #include "text.h"
 
@@ -39,24 +38,6 @@ int exit_code_of(int code)
     default:
         return EXIT_FAILED;
     }
-}
-
-static int count_profile(void *arg, json_object *parameters)
-{
-    (void)parameters;
-    ++*(size_t *)arg;
-    return 0;
-}
-
-/* What to do about a profile that is not there depends on whether there are any; asking must not replace the failure.
- */
-static bool any_profile(struct context *context)
-{
-    struct client_error error = context->handle->error;
-    size_t count = 0;
-    int r = agent_call_more(context, MESSAGE_INTERFACE ".List", NULL, count_profile, &count);
-    context->handle->error = error;
-    return r < 0 || count > 0;
 }
 
 static const char *reason_in_words(const struct client_error *error)
@@ -117,8 +98,10 @@ static void add_times(struct buffer *line, const struct client_error *error, int
     }
 }
 
-static void add_advice(struct buffer *line, struct context *context, int code, const char *profile)
+static void add_advice(struct buffer *line, int code, const char *profile)
 {
+    if (line->data && strstr(line->data, "mltoken ")) /* the agent has said it */
+        return;
     const char *blank = profile ? " " : "", *name = profile ? profile : "";
     switch (code) {
     case MLTOKEN_ENOAGENT:
@@ -131,7 +114,7 @@ static void add_advice(struct buffer *line, struct context *context, int code, c
         buffer_text(line, "; end it, the next call starts a new one");
         break;
     case MLTOKEN_ENOSUCHPROFILE:
-        buffer_text(line, any_profile(context) ? "; see: mltoken status" : "; make one with: mltoken config new");
+        buffer_text(line, "; see: mltoken status");
         break;
     case MLTOKEN_ECONFIGURATION:
         buffer_text(line, "; see: mltoken config check");
@@ -176,7 +159,7 @@ int report(struct context *context, int code, const char *what, const char *prof
         buffer_format(&line, " for %s", name);
     add_why(&line, error, code);
     add_times(&line, error, code);
-    add_advice(&line, context, code, name);
+    add_advice(&line, code, name);
     complain("%s", line.data ? line.data : what);
     return exit_code_of(code);
 }
