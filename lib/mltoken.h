@@ -47,15 +47,13 @@ typedef struct mltoken_prompt mltoken_prompt;
 #define MLTOKEN_ESIGNINFAILED  (-25)
 #define MLTOKEN_EREFUSED       (-26) /* the authority refused; its own words are details */
 #define MLTOKEN_EINVALIDTOKEN  (-27)
-#define MLTOKEN_EUNREACHABLE                                                                                           \
-    (-28)                       /* the authority does not answer; MLTOKEN_RETRY_AT says when the agent tries again     \
-                                 */
-#define MLTOKEN_ETOOSHORT (-29) /* even a new token does not live as long as asked for */
-#define MLTOKEN_ESTORE    (-30) /* the store of secrets is not available */
-#define MLTOKEN_ELOCKED   (-31)
-#define MLTOKEN_EDENIED   (-32)
-#define MLTOKEN_EBUSY     (-33) /* the agent has too much to do */
-#define MLTOKEN_EUNKNOWN  (-34) /* an error that this library does not know: MLTOKEN_NAME_OF_ERROR names it */
+#define MLTOKEN_EUNREACHABLE   (-28) /* the authority does not answer; MLTOKEN_RETRY_AT: the next try */
+#define MLTOKEN_ETOOSHORT      (-29) /* even a new token does not live as long as asked for */
+#define MLTOKEN_ESTORE         (-30) /* the store of secrets is not available */
+#define MLTOKEN_ELOCKED        (-31)
+#define MLTOKEN_EDENIED        (-32)
+#define MLTOKEN_EBUSY          (-33) /* the agent has too much to do */
+#define MLTOKEN_EUNKNOWN       (-34) /* an error that this library does not know: MLTOKEN_NAME_OF_ERROR names it */
 
 /* What a code means, in English, without a full stop. Never NULL; the text is constant. */
 const char *mltoken_strerror(int code);
@@ -182,10 +180,9 @@ const char *mltoken_account(mltoken_handle *handle);
 
 /* Overwrites the token's bytes and frees it. NULL is allowed. */
 void mltoken_free(mltoken_token *token);
-const char *mltoken_token_value(const mltoken_token *token); /* bytes 0x21 to 0x7E only; never NULL */
-const char *
-mltoken_token_header(const mltoken_token *token); /* the whole line, "Authorization: Bearer ..."; never NULL */
-const char *mltoken_token_type(const mltoken_token *token); /* "Bearer"; never NULL */
+const char *mltoken_token_value(const mltoken_token *token);  /* bytes 0x21 to 0x7E only; never NULL */
+const char *mltoken_token_header(const mltoken_token *token); /* "Authorization: Bearer ..."; never NULL */
+const char *mltoken_token_type(const mltoken_token *token);   /* "Bearer"; never NULL */
 uint64_t mltoken_token_expires_at(const mltoken_token *token);
 uint64_t mltoken_token_refresh_at(const mltoken_token *token); /* when the agent will renew it by itself */
 const char *mltoken_token_profile(const mltoken_token *token); /* never NULL */

@@ -1,0 +1,73 @@
+# bash completion for mltoken(1)
+
+_mltoken_profiles() {
+    local file
+    for file in /etc/mltoken/config "$(mltoken config path 2>/dev/null)"; do
+        [ -r "$file" ] && sed -n 's/^[[:blank:]]*\[[[:blank:]]*profile[[:blank:]]\{1,\}\([A-Za-z0-9._-]*\)[[:blank:]]*\].*/\1/p' "$file"
+    done
+}
+
+_mltoken() {
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i
+    local options='--json --quiet --socket --help'
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --socket) ((i++)) ;;
+        -*) ;;
+        *)
+            command=${COMP_WORDS[i]}
+            break
+            ;;
+        esac
+    done
+    case $before in
+    --socket)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
+    --profile)
+        mapfile -t COMPREPLY < <(compgen -W "$(_mltoken_profiles)" -- "$current")
+        return
+        ;;
+    --grant)
+        mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code' -- "$current")
+        return
+        ;;
+    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret)
+        return
+        ;;
+    esac
+    case $command in
+    '')
+        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify exec config doctor $options --version" -- "$current")
+        return
+        ;;
+    get) options+=' --scope --resource --audience --claims --min-valid --refresh --login --timeout --header --curl' ;;
+    login) options+=' --no-qr --browser --switch-account' ;;
+    logout) options+=' --all' ;;
+    show) options+=' --remote' ;;
+    verify) options+=' --profile --audience' ;;
+    exec) options+=' --env' ;;
+    config)
+        if ((COMP_CWORD == i + 1)); then
+            mapfile -t COMPREPLY < <(compgen -W 'new check path' -- "$current")
+            return
+        fi
+        case ${COMP_WORDS[i + 1]} in
+        new) options+=' --profile --grant --authority --client-id --scope --client-secret' ;;
+        check)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        esac
+        ;;
+    esac
+    if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    elif [[ $command != verify && $command != config ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_mltoken_profiles)" -- "$current")
+    fi
+}
+
+complete -F _mltoken mltoken

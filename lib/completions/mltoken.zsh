@@ -1,0 +1,45 @@
+#compdef mltoken
+# zsh completion for mltoken(1)
+
+_mltoken_profiles() {
+    local -a profiles
+    local file
+    for file in /etc/mltoken/config "$(mltoken config path 2>/dev/null)"; do
+        [[ -r $file ]] && profiles+=(${(f)"$(sed -n 's/^[[:blank:]]*\[[[:blank:]]*profile[[:blank:]]\{1,\}\([A-Za-z0-9._-]*\)[[:blank:]]*\].*/\1/p' $file)"})
+    done
+    compadd -a profiles
+}
+
+_mltoken() {
+    local -a global commands
+    local context state line
+    typeset -A opt_args
+    global=('--json[answer in JSON]' '--quiet[nothing but results and errors]' '--socket[socket]:path:_files'
+            '(-h --help)'{-h,--help}'[help]')
+    commands=('get:print a token' 'login:sign in' 'logout:sign out' 'status:show the agent and its profiles'
+              'show:show claims and times' 'verify:check a JWT from standard input' 'exec:run a command with tokens'
+              'config:begin, check or find the configuration' 'doctor:test each link')
+    _arguments -C $global '--version[the version]' '1: :->command' '*:: :->rest' && return
+    case $state in
+    command) _describe command commands ;;
+    rest)
+        case $words[1] in
+        get) _arguments $global '*--scope[scope]:scope' '--resource[resource]:uri' '--audience[audience]:audience' \
+            '--claims[claims]:json' '--min-valid[seconds it must live]:seconds' '--refresh[fetch a new one]' \
+            '--login[sign in first]' '--timeout[deadline]:seconds' '--header[the header line]' '--curl[for curl -K -]' \
+            '1:profile:_mltoken_profiles' ;;
+        login) _arguments $global '--no-qr[no QR code]' '--browser[open a browser]' '--switch-account[allow another]' \
+            '1:profile:_mltoken_profiles' ;;
+        logout) _arguments $global '--all[every profile]' '1:profile:_mltoken_profiles' ;;
+        show) _arguments $global '--remote[ask the authority]' '1:profile:_mltoken_profiles' ;;
+        status | doctor) _arguments $global '1:profile:_mltoken_profiles' ;;
+        verify) _arguments $global '--profile[profile]:profile:_mltoken_profiles' '--audience[audience]:audience' ;;
+        exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
+        config) _arguments $global '1:what:(new check path)' '--profile[name]:name' \
+            '--grant[grant]:grant:(client_credentials device_code)' '--authority[issuer]:url' '--client-id[id]:id' \
+            '--scope[scopes]:scopes' '--client-secret[where it is]:source' '*:file:_files' ;;
+        esac ;;
+    esac
+}
+
+_mltoken "$@"

@@ -1,0 +1,33 @@
+#!/bin/sh
+# What libmltoken exports = what mltoken.h declares = what mltoken(3) shows = what the symbol map lists; and the header
+# compiles alone as C89 and C++.
+set -eu
+build=${1:-build}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+CC=${CC:-gcc}
+
+nm -D --defined-only "$build/libmltoken.so.0" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort > "$work/exported"
+"$CC" -E -P lib/mltoken.h | tr '\n' ' ' | sed 's/typedef[^;]*mltoken_prompt_fn[^;]*;//' |
+    grep -o 'mltoken_[a-z_]*(' | tr -d '(' | sort -u > "$work/declared"
+sed -n 's/^\.Fo \(mltoken_[a-z_]*\)$/\1/p' lib/man/mltoken.3 | sort > "$work/described"
+sed -n 's/^ *\(mltoken_[a-z_]*\);$/\1/p' lib/mltoken.map | sort > "$work/mapped"
+
+[ -s "$work/declared" ] || { echo "exports: no declarations found" >&2; exit 1; }
+status=0
+for list in exported described mapped; do
+    diff -u "$work/declared" "$work/$list" >&2 || { echo "exports: $list is not what mltoken.h declares" >&2; status=1; }
+done
+
+# every constant of the header has its line in the page
+sed -n 's/^#define \(MLTOKEN_E[A-Z]*\) .*/\1/p' lib/mltoken.h > "$work/constants"
+while read -r name; do
+    grep -q "^\.It Er $name\$" lib/man/mltoken.3 || { echo "exports: mltoken(3) does not tell of $name" >&2; status=1; }
+done < "$work/constants"
+
+printf '#include "mltoken.h"\nint main(void) { return mltoken_strerror(0) == NULL; }\n' > "$work/alone.c"
+cp "$work/alone.c" "$work/alone.cc"
+"$CC" -std=c89 -pedantic -Wall -Wextra -Werror -Ilib -c "$work/alone.c" -o "$work/alone.o" || status=1
+"${CXX:-g++}" -std=c++98 -pedantic -Wall -Wextra -Werror -Wno-long-long -Ilib -c "$work/alone.cc" -o "$work/alone.o" || status=1
+[ $status -eq 0 ] && echo "exports: $(wc -l < "$work/declared") functions, the same in header, library, map and page"
+exit $status
