@@ -70,6 +70,8 @@ int secret_source_result(const char *name, const struct source *source, const st
         value.length--;
     if (value.length == 0)
         return missing(why, name, source, "it is empty");
+    if (memchr(value.data, '\0', value.length))
+        return missing(why, name, source, "it holds a NUL byte, so it is not a text");
     *ret_value = value;
     return 0;
 }

@@ -36,6 +36,7 @@ struct document {
     struct jwks *jwks;
     struct failure missing;
     int64_t fetched_ms, due_ms; /* due: a newer one is fetched at the next asking */
+    int64_t renewed_ms;         /* when a newer one was last fetched out of turn; 0: never */
 };
 
 struct documents_wait {
@@ -521,8 +522,13 @@ int documents_jwks(struct documents *documents, const struct profile *profile, c
     wait->jwks = fn;
     *ret = wait;
     int r = find_or_make(documents, addresses, 1, true, trust, &document);
-    if (r == 0)
-        r = attend(wait, document, trust, newer && clock_boot_ms() - document->fetched_ms >= LIMIT_JWKS_REFETCH_MS);
+    if (r == 0) {
+        int64_t now = clock_boot_ms();
+        newer = newer && (!document->renewed_ms || now - document->renewed_ms >= LIMIT_JWKS_REFETCH_MS);
+        if (newer)
+            document->renewed_ms = now;
+        r = attend(wait, document, trust, newer);
+    }
     if (r < 0)
         wait_free(wait);
     return r;

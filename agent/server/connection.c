@@ -173,12 +173,13 @@ static void on_task(void *arg)
     (void)process(arg);
 }
 
-/* Nearly always one read is one whole message: it is handled where it lies, and only what is left over is kept. */
+/* Nearly always one read is one whole message: it is handled where it lies, and only what is left over is kept. While
+ * something is kept, no more is read than the longest message has room for. */
 static int take_input(struct connection *connection)
 {
     struct buffer *in = &connection->in;
     char *scratch = connection->server->scratch;
-    ssize_t n = recv(connection->fd, scratch, sizeof(connection->server->scratch), MSG_DONTWAIT);
+    ssize_t n = recv(connection->fd, scratch, in->maximum - in->length, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n <= 0) {
@@ -191,7 +192,7 @@ static int take_input(struct connection *connection)
     int r = buffer_append(in, scratch + taken, (size_t)(n - taken));
     explicit_bzero(scratch, (size_t)n);
     if (r < 0) {
-        connection_free(connection); /* longer than any call */
+        connection_free(connection);
         return -1;
     }
     return process(connection);

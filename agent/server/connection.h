@@ -25,7 +25,7 @@ struct server {
     size_t connection_count, watch_count;
     bool held;
     struct memo *memos;
-    char scratch[LIMIT_REQUEST + 2]; /* for reading; never holds anything between two events */
+    char scratch[LIMIT_REQUEST + 1]; /* for reading; never holds anything between two events */
 };
 
 struct connection {
