@@ -228,10 +228,11 @@ static int follow(struct session *session)
         struct pollfd fds[] = {{.fd = session->signals, .events = POLLIN},
                                {.fd = handle->fd, .events = (short)mltoken_events(handle)}};
         (void)poll(fds, ELEMENTS(fds), handle->fd < 0 ? LIMIT_CONNECT_PAUSE_MS : 1000);
-        if (fds[0].revents) {
+        struct signalfd_siginfo signal;
+        if (fds[0].revents && read(session->signals, &signal, sizeof(signal)) == sizeof(signal)) {
             clear_countdown(session);
             complain("the sign-in was cancelled");
-            return EXIT_INTERRUPTED;
+            return 128 + (int)signal.ssi_signo; /* EXIT_INTERRUPTED for Ctrl-C */
         }
     }
 }

@@ -83,6 +83,6 @@ void output_time(char to[static TIME_SIZE], int64_t epoch_s)
     if (localtime_r(&seconds, &local))
         (void)strftime(clock, sizeof(clock), "%Y-%m-%d %H:%M:%S", &local);
     int64_t left = epoch_s - clock_wall_s();
-    text_duration(span, sizeof(span), left >= 0 ? left : -left);
-    (void)snprintf(to, TIME_SIZE, "%s (%s %s)", clock, span, left >= 0 ? "left" : "ago");
+    text_duration(span, sizeof(span), left > 0 ? left : -left);
+    (void)snprintf(to, TIME_SIZE, "%s (%s %s)", clock, span, left > 0 ? "left" : "ago");
 }

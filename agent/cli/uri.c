@@ -49,7 +49,7 @@ bool uri_is_safe(const char *uri)
 {
     char host[256];
     for (const char *p = uri; *p; p++)
-        if (*p <= 0x20 || *p >= 0x7f)
+        if (*p <= 0x20 || *p >= 0x7f || *p == '\\') /* browsers read \ as /, others do not */
             return false;
     if (uri_host(uri, host, sizeof(host)) < 0)
         return false;

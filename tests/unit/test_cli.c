@@ -1,0 +1,187 @@
+/* Parts of the command that decide: which address is safe, which option was meant, what a starting configuration takes.
+ */
+#include "cli/config_ask.c"
+#include "cli/options.c"
+#include "cli/output.c"
+#include "cli/uri.c"
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static void test_safe_addresses(void **state)
+{
+    (void)state;
+    static const char *const safe[] = {"https://a.example",       "HTTPS://A.example/x?y#z", "https://a.example:8443/d",
+                                       "https://[2001:db8::1]/d", "http://127.0.0.1/d",      "http://127.9.9.9:80",
+                                       "http://[::1]:8080/d"};
+    static const char *const unsafe[] = {"",
+                                         "a.example",
+                                         "http://a.example/d",
+                                         "ftp://a.example",
+                                         "javascript:alert(1)",
+                                         "https://",
+                                         "https:///d",
+                                         "https://a.example@evil.example/",
+                                         "https://127.0.0.1:80@evil.example",
+                                         "http://127.0.0.1@evil.example",
+                                         "http://localhost/d",
+                                         "http://127.0.0.1.evil.example/",
+                                         "http://[::2]/",
+                                         "http://[::1",
+                                         "https://[::1]x/",
+                                         "https://a b.example",
+                                         "https://a.example/\n",
+                                         "https://\xd0\xb0.example/",
+                                         "http://0x7f000001/",
+                                         "http://127.1/",
+                                         "https://a.example\\@evil.example/",
+                                         "https://a.example/\x1b[31m",
+                                         "//a.example",
+                                         "file:///x"};
+    for (size_t i = 0; i < ELEMENTS(safe); i++)
+        if (!uri_is_safe(safe[i]))
+            fail_msg("refused: %s", safe[i]);
+    for (size_t i = 0; i < ELEMENTS(unsafe); i++)
+        if (uri_is_safe(unsafe[i]))
+            fail_msg("taken: %s", unsafe[i]);
+}
+
+static void test_hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri, *host;
+    } cases[] = {{"https://a.example/x@y", "a.example"},
+                 {"https://a.example:1?x", "a.example"},
+                 {"https://[::1]:1/", "::1"},
+                 {"https://a.example\\@evil.example/", "a.example"}};
+    char host[64];
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        assert_int_equal(uri_host(cases[i].uri, host, sizeof(host)), 0);
+        assert_string_equal(host, cases[i].host);
+    }
+    char tight[10];
+    assert_int_equal(uri_host("https://a.example", tight, 10), 0);
+    assert_int_equal(uri_host("https://a.example", tight, 9), -EINVAL);
+}
+
+static struct {
+    bool flag;
+    const char *text;
+    int64_t number;
+    struct option_list list;
+    struct context context;
+    struct arguments arguments;
+} got;
+
+static int parse_all(bool rest, char **argv)
+{
+    static const struct option options[] = {{"--flag", OPTION_FLAG, &got.flag, NULL, ""},
+                                            {"--text", OPTION_TEXT, &got.text, "T", ""},
+                                            {"--number", OPTION_NUMBER, &got.number, "N", ""},
+                                            {"--list", OPTION_LIST, &got.list, "L", ""}};
+    const struct usage usage = {.command = "test",
+                                .arguments = "",
+                                .summary = "",
+                                .options = options,
+                                .option_count = 4,
+                                .most = 1,
+                                .rest = rest};
+    int argc = 0;
+    while (argv[argc])
+        argc++;
+    memset(&got, 0, sizeof(got));
+    return options_parse(&got.context, &usage, argc, argv, &got.arguments);
+}
+
+#define PARSE(rest, ...) parse_all(rest, (char *[]){(char *)(uintptr_t) "test", __VA_ARGS__, NULL})
+#define A(text)         (char *)(uintptr_t)(text)
+
+static void test_options(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        PARSE(false, A("--flag"), A("p"), A("--text=a=b"), A("--number"), A("7"), A("--list"), A("x"), A("--list=y")),
+        OPTIONS_GO);
+    assert_true(got.flag);
+    assert_string_equal(got.text, "a=b");
+    assert_int_equal(got.number, 7);
+    assert_int_equal(got.list.count, 2);
+    assert_string_equal(got.list.values[1], "y");
+    assert_int_equal(got.arguments.count, 1);
+    assert_int_equal(PARSE(false, A("--json"), A("--quiet"), A("--socket"), A("/x/y")), OPTIONS_GO);
+    assert_true(got.context.json && got.context.quiet);
+    assert_string_equal(got.context.socket, "/x/y");
+    assert_int_equal(PARSE(false, A("--"), A("--flag")), OPTIONS_GO);
+    assert_false(got.flag);
+    assert_string_equal(got.arguments.values[0], "--flag");
+    assert_int_equal(PARSE(true, A("p"), A("--"), A("cmd"), A("--flag")), OPTIONS_GO);
+    assert_string_equal(got.arguments.rest[1], "--flag");
+    static const char *const wrong[] = {
+        "--flg",      "--flag=1",    "--json=1",    "--text",    "--socket",
+        "--number=x", "--number=-1", "--number=1x", "--number=", "--number=99999999999999999999",
+        "-x",         "--"};
+    for (size_t i = 0; i < ELEMENTS(wrong) - 1; i++)
+        assert_int_equal(PARSE(false, A(wrong[i])), EXIT_USAGE);
+    assert_int_equal(PARSE(false, A("a"), A("b")), EXIT_USAGE);
+    char number[32];
+    for (int64_t value = LIMIT_LIFETIME_S - 1; value <= LIMIT_LIFETIME_S + 1; value++) {
+        (void)snprintf(number, sizeof(number), "--number=%lld", (long long)value);
+        assert_int_equal(PARSE(false, number), value <= LIMIT_LIFETIME_S ? OPTIONS_GO : EXIT_USAGE);
+    }
+}
+
+static void test_list_maximum(void **state)
+{
+    (void)state;
+    for (size_t count = OPTION_LIST_MAXIMUM - 1; count <= OPTION_LIST_MAXIMUM + 1; count++) {
+        char *argv[OPTION_LIST_MAXIMUM + 3] = {A("test")};
+        for (size_t i = 1; i <= count; i++)
+            argv[i] = A("--list=x");
+        assert_int_equal(parse_all(false, argv), count <= OPTION_LIST_MAXIMUM ? OPTIONS_GO : EXIT_USAGE);
+    }
+}
+
+static void test_new_profiles(void **state)
+{
+    (void)state;
+    struct new_profile good = {.name = "a",
+                               .grant = "client_credentials",
+                               .authority = "https://a.example",
+                               .client_id = "c",
+                               .client_secret = "file:/x"};
+    assert_int_equal(config_ask(&good), EXIT_DONE);
+    struct new_profile literal = good, grant = good, name = good, plain = good, line = good, none = good;
+    literal.client_secret = "hunter2";
+    grant.grant = "password";
+    name.name = "-a";
+    plain.authority = "http://a.example";
+    line.client_id = "c\n[agent]";
+    none.client_secret = NULL; /* a service has one */
+    assert_int_equal(config_ask(&literal), EXIT_USAGE);
+    assert_int_equal(config_ask(&grant), EXIT_USAGE);
+    assert_int_equal(config_ask(&name), EXIT_USAGE);
+    assert_int_equal(config_ask(&plain), EXIT_USAGE);
+    assert_int_equal(config_ask(&line), EXIT_USAGE);
+    assert_int_equal(config_ask(&none), EXIT_USAGE);
+    none.grant = "device_code"; /* a person needs none */
+    assert_int_equal(config_ask(&none), EXIT_DONE);
+}
+
+static int without_a_terminal(void **state)
+{
+    (void)state;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return null >= 0 && dup2(null, STDIN_FILENO) >= 0 && close(null) == 0 ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_safe_addresses), cmocka_unit_test(test_hosts),        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_list_maximum),   cmocka_unit_test(test_new_profiles),
+    };
+    return cmocka_run_group_tests(tests, without_a_terminal, NULL);
+}
