@@ -114,6 +114,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) $(CPPFLAGS_) $(CFLAGS_) $(pkg_cflags) -Wno-missing-prototypes $(HARDEN_LD) -o $@ $< \
 	    $(BUILD)/agent.a $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS) cmocka) -lm
 
+# it includes these
+$(BUILD)/unit/test_cli: $(CLI_SRC)
+
 unit: $(UNIT)
 
 # ---- the targets of people ---------------------------------------------------------------------------------------

@@ -3,98 +3,99 @@
 #pragma once
 
 /* the socket (INTERFACE section 5) */
-#define LIMIT_REQUEST            (64 * 1024)  /* a whole call, without its NUL */
-#define LIMIT_REQUEST_DEPTH      8            /* nested objects and arrays in a call */
-#define LIMIT_REQUEST_MS         5000         /* from its first byte to its last */
-#define LIMIT_REPLY              (256 * 1024) /* a whole reply, without its NUL */
-#define LIMIT_REPLY_DEPTH        16
-#define LIMIT_REPLY_MS           30000        /* a client that does not read its reply is dropped */
-#define LIMIT_CONNECTIONS        16384        /* further clients wait in the listen queue */
-#define LIMIT_ACCEPTS            64           /* connections taken per wake-up */
-#define LIMIT_BACKLOG            4096
-#define LIMIT_WATCHES            256          /* connections that follow a token */
+#define LIMIT_REQUEST       (64 * 1024)  /* a whole call, without its NUL */
+#define LIMIT_REQUEST_DEPTH 8            /* nested objects and arrays in a call */
+#define LIMIT_REQUEST_MS    5000         /* from its first byte to its last */
+#define LIMIT_REPLY         (256 * 1024) /* a whole reply, without its NUL */
+#define LIMIT_REPLY_DEPTH   16
+#define LIMIT_REPLY_MS      30000 /* a client that does not read its reply is dropped */
+#define LIMIT_CONNECTIONS   16384 /* further clients wait in the listen queue */
+#define LIMIT_ACCEPTS       64    /* connections taken per wake-up */
+#define LIMIT_BACKLOG       4096
+#define LIMIT_WATCHES       256 /* connections that follow a token */
 
 /* names and texts */
-#define LIMIT_PROFILE_NAME       64
-#define LIMIT_PROFILES           65536
-#define LIMIT_APPLICATION        64
-#define LIMIT_SCOPES             64   /* scopes in one request */
-#define LIMIT_SCOPE              512  /* one scope */
-#define LIMIT_URL                2048
-#define LIMIT_CLAIMS             8192 /* a claims parameter */
-#define LIMIT_TEXT               512  /* a text of an authority that is shown */
-#define LIMIT_CODE               64   /* error codes, correlation ids and the like */
-#define LIMIT_ERROR_NAME         128  /* a Varlink error's full name */
+#define LIMIT_PROFILE_NAME 64
+#define LIMIT_PROFILES     65536
+#define LIMIT_APPLICATION  64
+#define LIMIT_SCOPES       64  /* scopes in one request */
+#define LIMIT_SCOPE        512 /* one scope */
+#define LIMIT_URL          2048
+#define LIMIT_CLAIMS       8192 /* a claims parameter */
+#define LIMIT_TEXT         512  /* a text of an authority that is shown */
+#define LIMIT_CODE         64   /* error codes, correlation ids and the like */
+#define LIMIT_ERROR_NAME   128  /* a Varlink error's full name */
 
 /* the client */
-#define LIMIT_CALL_MS            30000            /* default deadline of a call */
-#define LIMIT_LOGIN_MS           (30L * 60 * 1000) /* ... of a sign-in */
-#define LIMIT_CONNECT_PAUSE_MS   20               /* between tries while the agent's queue is full */
+#define LIMIT_CALL_MS          30000             /* default deadline of a call */
+#define LIMIT_LOGIN_MS         (30L * 60 * 1000) /* ... of a sign-in */
+#define LIMIT_CONNECT_PAUSE_MS 20                /* between tries while the agent's queue is full */
 
 /* configuration (INTERFACE section 3) */
-#define LIMIT_CONFIG_LINE        4096
-#define LIMIT_CONFIG_FILE        (16 * 1024 * 1024)
-#define LIMIT_CONFIG_ERRORS      100 /* errors kept for one file */
-#define LIMIT_CONFIG_KEYS        64  /* keys in one profile that the common table does not know */
-#define LIMIT_HOSTS              32  /* names in endpoint_hosts or verification_hosts */
-#define LIMIT_HOST               253 /* one of them */
-#define LIMIT_COMMAND_WORDS      64  /* words of a command: source */
-#define LIMIT_ENV_NAME           128 /* name of an env: source */
-#define LIMIT_ENV_VALUE          4096 /* a variable of the caller that the agent keeps */
-#define LIMIT_ENV_NAMES          256 /* env: names of one configuration */
-#define LIMIT_CLIENT_ID          512
-#define LIMIT_TIMEOUT_S          300
-#define LIMIT_HEADER             1024 /* the template of a header line */
-#define LIMIT_PROBLEM            2048 /* one message about the configuration */
-#define LIMIT_PROFILE_HINT       640  /* storage that an ordinary profile needs */
+#define LIMIT_CONFIG_LINE   4096
+#define LIMIT_CONFIG_FILE   (16 * 1024 * 1024)
+#define LIMIT_CONFIG_ERRORS 100  /* errors kept for one file */
+#define LIMIT_CONFIG_KEYS   64   /* keys in one profile that the common table does not know */
+#define LIMIT_HOSTS         32   /* names in endpoint_hosts or verification_hosts */
+#define LIMIT_HOST          253  /* one of them */
+#define LIMIT_COMMAND_WORDS 64   /* words of a command: source */
+#define LIMIT_ENV_NAME      128  /* name of an env: source */
+#define LIMIT_ENV_VALUE     4096 /* a variable of the caller that the agent keeps */
+#define LIMIT_ENV_NAMES     256  /* env: names of one configuration */
+#define LIMIT_CLIENT_ID     512
+#define LIMIT_TIMEOUT_S     300
+#define LIMIT_HEADER        1024 /* the template of a header line */
+#define LIMIT_PROBLEM       2048 /* one message about the configuration */
+#define LIMIT_PROFILE_HINT  640  /* storage that an ordinary profile needs */
 
 /* the process */
-#define LIMIT_DESCRIPTORS        65536 /* of RLIMIT_NOFILE, when the hard limit allows */
+#define LIMIT_DESCRIPTORS 65536 /* of RLIMIT_NOFILE, when the hard limit allows */
 
 /* logging */
-#define LIMIT_LOG_VALUE          1024        /* one value */
-#define LIMIT_LOG_LINE           (16 * 1024) /* one event; a longer one is dropped */
+#define LIMIT_LOG_VALUE 1024        /* one value */
+#define LIMIT_LOG_LINE  (16 * 1024) /* one event; a longer one is dropped */
 
 /* secrets */
-#define LIMIT_SECRET             (64 * 1024) /* one secret: a refresh token, a password */
-#define LIMIT_ARENA              (4 * 1024 * 1024)
-#define LIMIT_COMMAND_MS         10000 /* command: and file: sources */
-#define LIMIT_JOBS              64    /* programs and file readers at once */
+#define LIMIT_SECRET     (64 * 1024) /* one secret: a refresh token, a password */
+#define LIMIT_ARENA      (4 * 1024 * 1024)
+#define LIMIT_COMMAND_MS 10000 /* command: and file: sources */
+#define LIMIT_JOBS       64    /* programs and file readers at once */
 
 /* authorities */
-#define LIMIT_RESPONSE           (512 * 1024) /* a whole response body */
-#define LIMIT_RESPONSE_HEADERS   (64 * 1024)
-#define LIMIT_RESPONSE_DEPTH     16
-#define LIMIT_FORM               (512 * 1024) /* a request body: a refresh token, each byte escaped, and more */
-#define LIMIT_TOKEN              (100 * 1024) /* an access token: a reply holds it twice, beside scopes and more */
-#define LIMIT_LIFETIME_S         (366L * 24 * 3600)
-#define LIMIT_HTTP_MS            30000 /* default for one request */
-#define LIMIT_HTTP_IN_FLIGHT     1024
-#define LIMIT_HTTP_PER_HOST      256 /* of those in flight: a hanging authority must leave room for the others */
-#define LIMIT_HTTP_IDLE_MS       30000 /* an unused set of connections is closed */
-#define LIMIT_CONNECT_MS         10000
-#define LIMIT_RETRY_AFTER_S      3600
-#define LIMIT_POLL_INTERVAL_S    60   /* the longest interval between polls that is believed */
-#define LIMIT_DEVICE_CODE_S      1800 /* the longest life of a device code that is believed */
-#define LIMIT_DEVICE_CODE        8192
-#define DEFAULT_POLL_INTERVAL_S  5   /* RFC 8628 section 3.2 */
-#define DEFAULT_DEVICE_CODE_S    900 /* the life of a device code whose authority does not say it */
-#define LIMIT_JWKS_KEYS          64
-#define LIMIT_JWS                (64 * 1024)
-#define LIMIT_JWS_HEADER         8192 /* a token's decoded header */
-#define LIMIT_KEY_ID             512
-#define LEAST_RSA_BITS           2048
-#define LIMIT_RSA_BITS           8192
-#define LIMIT_RSA_EXPONENT       4   /* bytes: a longer one only makes verification slow */
-#define LIMIT_SUBJECT            255 /* OpenID Connect Core section 2 */
-#define LIMIT_AUDIENCES          64  /* in one token */
-#define LIMIT_LEEWAY_S           600
-#define LIMIT_CLAIM_SHOWN        256 /* bytes of a claim in an error */
-#define LIMIT_METADATA_AGE_MS    (24L * 3600 * 1000)
-#define LIMIT_METADATA_RETRY_MS  60000 /* an unusable document is fetched again, and a missing one looked for, so often */
-#define LIMIT_DOCUMENTS          1024  /* metadata documents and key sets kept */
-#define LIMIT_JWKS_AGE_MS        (24L * 3600 * 1000)
-#define LIMIT_JWKS_REFETCH_MS    60000 /* for an unknown key id, at most so often */
+#define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */
+#define LIMIT_RESPONSE_HEADERS  (64 * 1024)
+#define LIMIT_RESPONSE_DEPTH    16
+#define LIMIT_FORM              (512 * 1024) /* a request body: a refresh token, each byte escaped, and more */
+#define LIMIT_TOKEN             (100 * 1024) /* an access token: a reply holds it twice, beside scopes and more */
+#define LIMIT_LIFETIME_S        (366L * 24 * 3600)
+#define LIMIT_HTTP_MS           30000 /* default for one request */
+#define LIMIT_HTTP_IN_FLIGHT    1024
+#define LIMIT_HTTP_PER_HOST     256   /* of those in flight: a hanging authority must leave room for the others */
+#define LIMIT_HTTP_IDLE_MS      30000 /* an unused set of connections is closed */
+#define LIMIT_CONNECT_MS        10000
+#define LIMIT_RETRY_AFTER_S     3600
+#define LIMIT_POLL_INTERVAL_S   60   /* the longest interval between polls that is believed */
+#define LIMIT_DEVICE_CODE_S     1800 /* the longest life of a device code that is believed */
+#define LIMIT_DEVICE_CODE       8192
+#define DEFAULT_POLL_INTERVAL_S 5   /* RFC 8628 section 3.2 */
+#define DEFAULT_DEVICE_CODE_S   900 /* the life of a device code whose authority does not say it */
+#define LIMIT_JWKS_KEYS         64
+#define LIMIT_JWS               (64 * 1024)
+#define LIMIT_JWS_HEADER        8192 /* a token's decoded header */
+#define LIMIT_KEY_ID            512
+#define LEAST_RSA_BITS          2048
+#define LIMIT_RSA_BITS          8192
+#define LIMIT_RSA_EXPONENT      4   /* bytes: a longer one only makes verification slow */
+#define LIMIT_SUBJECT           255 /* OpenID Connect Core section 2 */
+#define LIMIT_AUDIENCES         64  /* in one token */
+#define LIMIT_LEEWAY_S          600
+#define LIMIT_CLAIM_SHOWN       256 /* bytes of a claim in an error */
+#define LIMIT_METADATA_AGE_MS   (24L * 3600 * 1000)
+#define LIMIT_METADATA_RETRY_MS                                                                                        \
+    60000                          /* an unusable document is fetched again, and a missing one looked for, so often */
+#define LIMIT_DOCUMENTS       1024 /* metadata documents and key sets kept */
+#define LIMIT_JWKS_AGE_MS     (24L * 3600 * 1000)
+#define LIMIT_JWKS_REFETCH_MS 60000 /* for an unknown key id, at most so often */
 
 /* tokens */
 #define LIMIT_CACHE_ENTRIES      32768

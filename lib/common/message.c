@@ -21,8 +21,8 @@ static int append(struct buffer *buffer, const char *kind, const char *value, js
         (flag && json_put_boolean(message, flag, true) < 0))
         return -ENOMEM;
     size_t length;
-    const char *text = json_object_to_json_string_length(
-        message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
+    const char *text =
+        json_object_to_json_string_length(message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
     if (!text)
         return -ENOMEM;
     int r = buffer_append(buffer, text, length + 1);

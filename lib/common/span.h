@@ -1,4 +1,5 @@
-/* Bytes that belong to somebody else, valid as long as their owner says. May hold NUL; data is never NULL when length > 0. */
+/* Bytes that belong to somebody else, valid as long as their owner says. May hold NUL; data is never NULL when length >
+ * 0. */
 #pragma once
 
 #include <stdbool.h>

@@ -97,7 +97,7 @@ static int parse_all(bool rest, char **argv)
 }
 
 #define PARSE(rest, ...) parse_all(rest, (char *[]){(char *)(uintptr_t) "test", __VA_ARGS__, NULL})
-#define A(text)         (char *)(uintptr_t)(text)
+#define A(text)          (char *)(uintptr_t)(text)
 
 static void test_options(void **state)
 {
