@@ -60,6 +60,20 @@ class Result:
         return self.err
 
 
+def service(authority, home, client="svc", secret=None, base=None, **more):
+    """A client_credentials profile of a client of the scripted authority."""
+    known = authority.client(client)
+    path = home.secret(known.secret if secret is None else secret, "secret-" + re.sub(r"\W", "_", client))
+    return {"grant": "client_credentials", "authority": base or authority.oidc, "client_id": client,
+            "client_secret": path, "scope": "api", **more}
+
+
+def person(authority, client="device", base=None, **more):
+    """A device_code profile."""
+    return {"grant": "device_code", "authority": base or authority.oidc, "client_id": client,
+            "scope": "openid offline_access", **more}
+
+
 class Home:
     """A person's directories, alone in a temporary one. Owns the files and removes them."""
 

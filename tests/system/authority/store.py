@@ -135,7 +135,7 @@ SECRET_ODD = "secretMARKodd p%ss:w+rd/ü&=?"
 def default_clients():
     clients = [
         Client("svc", SECRET_PLAIN, grants=("client_credentials",)),
-        Client("svc odd:id/ü", SECRET_ODD, grants=("client_credentials",)),
+        Client("svc odd:id/+%", SECRET_ODD, grants=("client_credentials",)),
         Client("svc-basic", SECRET_ODD, auth=("client_secret_basic",), grants=("client_credentials",)),
         Client("svc-post", SECRET_ODD, auth=("client_secret_post",), grants=("client_credentials",)),
         Client("device", grants=("device_code", "refresh_token"), interval=1),
