@@ -12,7 +12,8 @@ static const char *const agent_keys[] = {"default_profile", "store"};
 
 static void reset(struct section *section)
 {
-    memset(section->common, 0, sizeof(section->common)); /* others are counted */
+    for (size_t i = 0; i < ELEMENTS(section->common); i++) /* others are counted */
+        section->common[i] = (struct pair){0};
     section->other_count = section->bytes = section->values = 0;
     section->overflow = false;
 }

@@ -9,8 +9,6 @@
 #include <linux/close_range.h>
 #include <sys/stat.h>
 
-extern char **environ;
-
 #define MARK         "MLTOKEN_AGENT_CLEAN" /* the pid of the process that executed itself anew */
 #define VALUE_PREFIX "MLTOKEN_VALUE_"
 #define SAFE_PATH    "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"

@@ -26,20 +26,22 @@ struct options {
     char **command;
 };
 
-static const char usage[] = "usage: mltoken-agent [--foreground] [--debug]\n"
-                            "       mltoken-agent --check [FILE]\n"
-                            "       mltoken-agent --doctor [PROFILE]\n"
-                            "       mltoken-agent [--debug] -- COMMAND [ARGUMENT ...]\n"
-                            "Serves tokens to this user's programs; mltoken starts it by itself. See mltoken-agent(1).\n";
+static const char usage[] =
+    "usage: mltoken-agent [--foreground] [--debug]\n"
+    "       mltoken-agent --check [FILE]\n"
+    "       mltoken-agent --doctor [PROFILE]\n"
+    "       mltoken-agent [--debug] -- COMMAND [ARGUMENT ...]\n"
+    "Serves tokens to this user's programs; mltoken starts it by itself. See mltoken-agent(1).\n";
 
 static int refuse_option(const char *option)
 {
-    static const char *const known[] = {"--foreground", "--debug", "--autostart", "--check", "--doctor", "--version", "--help"};
+    static const char *const known[] = {"--foreground", "--debug",   "--autostart", "--check",
+                                        "--doctor",     "--version", "--help"};
     const char *nearest = text_nearest(option, known, ELEMENTS(known));
     char clean[64];
     text_clean_into(clean, sizeof(clean), span_of(option));
-    (void)fprintf(stderr, "mltoken-agent: unknown option %s%s%s%s\n", clean, nearest ? "; did you mean " : "", nearest ? nearest : "",
-                  nearest ? "?" : "");
+    (void)fprintf(stderr, "mltoken-agent: unknown option %s%s%s%s\n", clean, nearest ? "; did you mean " : "",
+                  nearest ? nearest : "", nearest ? "?" : "");
     return EXIT_USAGE;
 }
 
@@ -116,8 +118,9 @@ static void tell_parent(void *arg)
     close(*pipe);
 }
 
-/* The agent goes to the background; its parent stays until it serves, and says how it went. Before there are secrets, whose
- * memory a fork wipes, and before any thread. -1: this is the agent, and *ret_ready is to be written to; else an exit status. */
+/* The agent goes to the background; its parent stays until it serves, and says how it went. Before there are secrets,
+ * whose memory a fork wipes, and before any thread. -1: this is the agent, and *ret_ready is to be written to; else an
+ * exit status. */
 static int detach(int *ret_ready)
 {
     int pipes[2];
@@ -178,7 +181,8 @@ static int run(const struct options *options, struct command *command, int *read
         return run_private(options, command);
     int r = socket_path_find(NULL, &service.path);
     if (r < 0) {
-        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must be an absolute path of at most %d bytes\n", SOCKET_PATH_SIZE - 1);
+        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must be an absolute path of at most %d bytes\n",
+                      SOCKET_PATH_SIZE - 1);
         return EXIT_USAGE;
     }
     int status = service_run(&service);

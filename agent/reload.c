@@ -5,16 +5,17 @@
 #include "limits.h"
 #include "log.h"
 #include <errno.h>
-#include <stdio.h>
 #include <linux/limits.h>
+#include <stdio.h>
 #include <sys/inotify.h>
 
 enum {
     FILES = 2,
-    HOLD_MS = 250,   /* the longest that calls are held back */
+    HOLD_MS = 250, /* the longest that calls are held back */
     PUT_OFF_MS = 1000,
     SETTLE_MS = 100, /* a file that was removed or made is about to be written */
-    EVENTS = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
+    EVENTS = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |
+             IN_MOVE_SELF | IN_ONLYDIR,
     WRITTEN = IN_CLOSE_WRITE | IN_MOVED_TO,
 };
 
@@ -93,7 +94,8 @@ static void finish(struct reload *reload)
     if (reload->again)
         begin(reload);
     else if (put_off)
-        (void)timer_start(reload->conductor->loop, &reload->settle, loop_now(reload->conductor->loop) + PUT_OFF_MS, on_settled, reload);
+        (void)timer_start(reload->conductor->loop, &reload->settle, loop_now(reload->conductor->loop) + PUT_OFF_MS,
+                          on_settled, reload);
 }
 
 /* It could not even be tried: for want of a descriptor or of memory, which may be there in a moment. */
@@ -142,8 +144,8 @@ static void begin(struct reload *reload)
         arm(file);
         if (!file->path)
             continue;
-        int r = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE, LIMIT_COMMAND_MS, on_read,
-                            file, &file->job);
+        int r = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
+                            LIMIT_COMMAND_MS, on_read, file, &file->job);
         if (r == 0)
             reload->reading++;
         else

@@ -1,6 +1,6 @@
-/* Reads the configuration anew when it changes: inotify on the directories it lies in, the files themselves by the worker,
- * because a home may be on a file system that hangs. While it is read, calls are held back, though never for longer than
- * a moment: who edits the file and then asks gets what the file says. */
+/* Reads the configuration anew when it changes: inotify on the directories it lies in, the files themselves by the
+ * worker, because a home may be on a file system that hangs. While it is read, calls are held back, though never for
+ * longer than a moment: who edits the file and then asks gets what the file says. */
 #pragma once
 
 #include "acquire/conductor.h"

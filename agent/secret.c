@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 /* The arena is handed out in blocks of 64 bytes, first fit behind the last one, with one bit a block. It is locked with
- * MLOCK_ONFAULT: locked from the first touch, but an idle agent does not hold 4 MiB of memory for secrets it has not got. */
+ * MLOCK_ONFAULT: locked from the first touch, but an idle agent does not hold 4 MiB of memory for secrets it has not
+ * got. */
 enum { BLOCK = 64, BLOCKS = LIMIT_ARENA / BLOCK };
 
 struct secret {

@@ -60,8 +60,9 @@ static int watch_signals(struct service *service)
     if (!service->command)
         sigaddset(&set, SIGINT); /* the terminal sends it to the command as well */
     service->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return service->signals < 0 ? -errno
-                                : watch_start(service->loop, &service->on_signal, service->signals, EPOLLIN, take_signal, service);
+    return service->signals < 0
+               ? -errno
+               : watch_start(service->loop, &service->on_signal, service->signals, EPOLLIN, take_signal, service);
 }
 
 static void check_presence(void *arg, uint32_t events)
@@ -114,7 +115,8 @@ static void on_watchdog(void *arg)
 {
     struct service *service = arg;
     notify_watchdog();
-    (void)timer_start(service->loop, &service->watchdog, loop_now(service->loop) + notify_watchdog_ms(), on_watchdog, service);
+    (void)timer_start(service->loop, &service->watchdog, loop_now(service->loop) + notify_watchdog_ms(), on_watchdog,
+                      service);
 }
 
 /* From the lowest part up. The worker is forked first: before there is a socket, a token or a thread. */
@@ -191,7 +193,8 @@ static void say_problems(const struct config *config)
 
 int service_run(const struct service_options *options)
 {
-    struct service service = {.sockets = SOCKETS_NONE, .signals = -1, .presence = -1, .child = -1, .command = options->command};
+    struct service service = {
+        .sockets = SOCKETS_NONE, .signals = -1, .presence = -1, .child = -1, .command = options->command};
     char problem[512] = "";
     int status = put_together(&service, options, problem, sizeof(problem));
     if (status == 0) {

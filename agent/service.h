@@ -1,5 +1,5 @@
-/* The running agent: its parts, put together and taken apart in order, and what ends it: SIGTERM, the end of the command it
- * runs for, or the loss of its socket. */
+/* The running agent: its parts, put together and taken apart in order, and what ends it: SIGTERM, the end of the
+ * command it runs for, or the loss of its socket. */
 #pragma once
 
 #include "command.h"
@@ -7,7 +7,7 @@
 
 struct service_options {
     struct socket_path path;
-    struct command *command; /* a private agent for this command; NULL: the user's agent */
+    struct command *command;  /* a private agent for this command; NULL: the user's agent */
     void (*ready)(void *arg); /* told once, when the sockets answer */
     void *arg;
 };

@@ -1,5 +1,5 @@
-/* The agent's two sockets: bound by us or handed over by systemd (sd_listen_fds(3), written out), and the lock that keeps a
- * second agent from starting. The lock is held for life. */
+/* The agent's two sockets: bound by us or handed over by systemd (sd_listen_fds(3), written out), and the lock that
+ * keeps a second agent from starting. The lock is held for life. */
 #pragma once
 
 #include "socket_path.h"
@@ -7,9 +7,9 @@
 struct sockets {
     struct socket_path path;
     int lock;
-    int agent, get;  /* listening, non-blocking; -1 */
-    bool activated;  /* systemd made them and will remove them */
-    dev_t device;    /* of agent.sock as it was bound */
+    int agent, get; /* listening, non-blocking; -1 */
+    bool activated; /* systemd made them and will remove them */
+    dev_t device;   /* of agent.sock as it was bound */
     ino_t inode;
 };
 #define SOCKETS_NONE ((struct sockets){.lock = -1, .agent = -1, .get = -1})

@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* A job is over when its process was reported and what it wrote was read (a program that it left behind may keep the pipe
- * open), or when its deadline has passed. One that nobody waits for any more stays in the ring, dying, until its process
- * was reported: so its end is asked for until the worker has heard it. */
+/* A job is over when its process was reported and what it wrote was read (a program that it left behind may keep the
+ * pipe open), or when its deadline has passed. One that nobody waits for any more stays in the ring, dying, until its
+ * process was reported: so its end is asked for until the worker has heard it. */
 struct worker_job {
     struct worker *worker;
     struct worker_job *next, *previous; /* in the worker's ring */
@@ -228,7 +228,8 @@ static void pump(struct worker *worker)
             r = send_job(job);
     }
     bool blocked = r == -EAGAIN || r == -ENOBUFS;
-    if (worker->watch.loop && blocked != worker->blocked && watch_modify(&worker->watch, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN) == 0)
+    if (worker->watch.loop && blocked != worker->blocked &&
+        watch_modify(&worker->watch, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN) == 0)
         worker->blocked = blocked;
 }
 
@@ -291,8 +292,12 @@ static int start(struct worker *worker, struct worker_job *model, size_t maximum
 int worker_read(struct worker *worker, const char *path, enum worker_rule rule, size_t maximum, int64_t timeout_ms,
                 worker_fn *fn, void *arg, struct worker_job **ret)
 {
-    struct worker_job model = {
-        .order = WORKER_READ, .rule = rule, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    struct worker_job model = {.order = WORKER_READ,
+                               .rule = rule,
+                               .timeout_ms = timeout_ms,
+                               .fn = fn,
+                               .arg = arg,
+                               .text = BUFFER(WORKER_TEXT)};
     buffer_append(&model.text, path, strlen(path) + 1);
     return start(worker, &model, maximum, ret);
 }

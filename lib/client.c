@@ -358,7 +358,7 @@ static int process_reply(mltoken_handle *handle, mltoken_event *ret_event)
 {
     enum client_call call = handle->call;
     _cleanup_json_wipe_ json_object *parameters = NULL;
-    bool continues;
+    bool continues = false;
     int r = client_step(handle, &parameters, &continues);
     if (r != 0)
         return r;

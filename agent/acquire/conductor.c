@@ -53,7 +53,8 @@ struct conductor *conductor_free(struct conductor *conductor)
     return NULL;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------------------------- */
+/* ---- waiting
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* Puts it at the end of a ring. */
 static void waiter_put(struct flight *flight, struct waiter *ring, struct waiter *waiter)
@@ -122,14 +123,16 @@ static void tell_watchers(struct flight *flight)
     }
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------------ */
+/* ---- asking
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int no_such_profile(const struct conductor *conductor, const char *name, struct failure *why)
 {
     const struct config *config = conductor->config;
     const char *nearest = NULL;
     if (config->profile_count == 0) {
-        failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE, "no profile is configured yet; mltoken config new writes one");
+        failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE,
+                    "no profile is configured yet; mltoken config new writes one");
     } else if (!name) {
         failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE,
                     "no profile was named, and [agent] default_profile names none that is configured");
@@ -139,7 +142,8 @@ static int no_such_profile(const struct conductor *conductor, const char *name, 
             names[i] = config->profiles[i]->name;
         nearest = names && config->profile_count <= 1000 ? text_nearest(name, names, config->profile_count) : NULL;
         failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE, "%s%s%s",
-                    nearest ? "did you mean " : "mltoken status lists the configured ones", nearest ? nearest : "", nearest ? "?" : "");
+                    nearest ? "did you mean " : "mltoken status lists the configured ones", nearest ? nearest : "",
+                    nearest ? "?" : "");
     }
     return -ENOENT;
 }
@@ -200,7 +204,8 @@ static int take_off(struct conductor *conductor, struct entry *entry)
         return r;
     flight->entry = entry;
     entry->flight = flight;
-    return timer_start(conductor->loop, &flight->patience, loop_now(conductor->loop) + PATIENCE_MS, on_patience, flight);
+    return timer_start(conductor->loop, &flight->patience, loop_now(conductor->loop) + PATIENCE_MS, on_patience,
+                       flight);
 }
 
 /* A token that nobody had asked for was left to end; now it is renewed again. */
@@ -219,7 +224,8 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
     int64_t now = loop_now(conductor->loop);
     int r = holder_entry(conductor->cache, holder, request, &entry);
     if (r < 0) {
-        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, r == -EBUSY ? "too many different tokens are wanted of this profile" : "out of memory");
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE,
+                    r == -EBUSY ? "too many different tokens are wanted of this profile" : "out of memory");
         return VERDICT_REFUSE;
     }
     entry->asked_ms = now;
@@ -253,7 +259,8 @@ bool conductor_hit(struct conductor *conductor, struct entry *entry, const struc
     return true;
 }
 
-/* ---- renewing ---------------------------------------------------------------------------------------------------------- */
+/* ---- renewing
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void on_renewal(void *arg)
 {
@@ -262,7 +269,8 @@ static void on_renewal(void *arg)
         return;
     entry->renewer->counters.renewed++;
     if (take_off(entry->renewer, entry) < 0 && !entry->flight)
-        (void)timer_start(entry->renewer->loop, &entry->timer, loop_now(entry->renewer->loop) + LIMIT_BACKOFF_FIRST_MS, on_renewal, entry);
+        (void)timer_start(entry->renewer->loop, &entry->timer, loop_now(entry->renewer->loop) + LIMIT_BACKOFF_FIRST_MS,
+                          on_renewal, entry);
 }
 
 void conductor_plan(struct conductor *conductor, struct entry *entry)
@@ -275,7 +283,8 @@ void conductor_plan(struct conductor *conductor, struct entry *entry)
         (void)timer_start(conductor->loop, &entry->timer, due, on_renewal, entry); /* without it: renewed on demand */
 }
 
-/* ---- landing ----------------------------------------------------------------------------------------------------------- */
+/* ---- landing
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void set_signed_out(struct holder *holder, const struct failure *failure)
 {
@@ -299,7 +308,7 @@ static void ask_again(struct conductor *conductor, struct flight *flight)
         struct failure why;
         enum verdict verdict = VERDICT_REFUSE;
         waiter_cancel(waiter);
-        struct holder *holder;
+        struct holder *holder = NULL;
         if (conductor_holder(conductor, flight->profile->name, &holder, &why) == 0)
             verdict = conductor_get(conductor, holder, waiter->request, waiter, &entry, &why);
         if (verdict != VERDICT_FETCH)
@@ -332,9 +341,10 @@ static void answer_waiters(struct flight *flight, const struct failure *failure)
 static void log_failure(const struct flight *flight, const struct failure *failure)
 {
     enum log_level level = failure->class == CLASS_DEFINITE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
-    log_event(level, "no token", "PROFILE", flight->profile->name, "WHY", failure_name(failure->kind), "REASON", failure->reason,
-              "ERROR", *failure->error ? failure->error : NULL, "DESCRIPTION", *failure->description ? failure->description : NULL,
-              "CORRELATION_ID", *failure->correlation_id ? failure->correlation_id : NULL, NULL);
+    log_event(level, "no token", "PROFILE", flight->profile->name, "WHY", failure_name(failure->kind), "REASON",
+              failure->reason, "ERROR", *failure->error ? failure->error : NULL, "DESCRIPTION",
+              *failure->description ? failure->description : NULL, "CORRELATION_ID",
+              *failure->correlation_id ? failure->correlation_id : NULL, NULL);
 }
 
 /* Failures of this host's own doing cost the authority nothing, and are mended by hand: the next call tries again. */
@@ -353,7 +363,8 @@ static void land_failure(struct flight *flight, const struct failure *failure)
     conductor->counters.failed++;
     if (!nobody)
         log_failure(flight, failure);
-    if (entry_fail(entry, failure, is_remembered(failure) && !nobody, loop_now(conductor->loop), clock_wall_s(), random16()) == 0)
+    if (entry_fail(entry, failure, is_remembered(failure) && !nobody, loop_now(conductor->loop), clock_wall_s(),
+                   random16()) == 0)
         why = *entry->failed; /* it knows the time of the next try */
     if (failure->kind == FAILURE_LOGIN_REQUIRED) {
         set_signed_out(flight->holder, failure);
@@ -371,7 +382,8 @@ static void land_tokens(struct flight *flight)
     answer_waiters(flight, NULL);
 }
 
-void conductor_landed(struct conductor *conductor, struct flight *flight, struct tokens *tokens, const struct failure *failure)
+void conductor_landed(struct conductor *conductor, struct flight *flight, struct tokens *tokens,
+                      const struct failure *failure)
 {
     struct entry *entry = flight->entry;
     if (flight->generation != flight->holder->generation || !entry) {
@@ -385,7 +397,8 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         failure = &why;
     } else if (tokens && entry->expires_ms <= loop_now(conductor->loop)) {
         failure_set(&why, FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE,
-                    "the authority took longer to answer than its token lives (%lld s)", (long long)(entry->life_ms / 1000));
+                    "the authority took longer to answer than its token lives (%lld s)",
+                    (long long)(entry->life_ms / 1000));
         failure = &why;
     }
     entry->flight = NULL; /* whoever asks from now on starts a flight of their own */
@@ -402,7 +415,8 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         conductor_plan(conductor, entry);
 }
 
-/* ---- configuration ----------------------------------------------------------------------------------------------------- */
+/* ---- configuration
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void drop_entries(struct conductor *conductor, struct holder *holder, const struct failure *why)
 {
@@ -454,7 +468,8 @@ static bool retire(struct conductor *conductor, struct holder *holder)
     return kept;
 }
 
-/* A profile with a mistake is shut until it is mended; what we hold for it stays, for a typo must not sign anybody out. */
+/* A profile with a mistake is shut until it is mended; what we hold for it stays, for a typo must not sign anybody out.
+ */
 static void reconfigure(struct conductor *conductor, struct holder *holder, struct profile *profile)
 {
     struct failure why;

@@ -1,6 +1,6 @@
-/* The conductor: brings requests, cache, grants, authorities and the store together. One call in flight per cache key, one
- * per refresh token; whoever asks for the same joins. It owns the cache, the flights and the configuration in force.
- * Nothing here calls back into a caller: results come from the loop. */
+/* The conductor: brings requests, cache, grants, authorities and the store together. One call in flight per cache key,
+ * one per refresh token; whoever asks for the same joins. It owns the cache, the flights and the configuration in
+ * force. Nothing here calls back into a caller: results come from the loop. */
 #pragma once
 
 #include "authority/documents.h"
@@ -18,7 +18,7 @@ struct conductor {
     struct cache *cache;
     struct config *config;
     size_t logins;
-    uint64_t rounds; /* in which watchers were told */
+    uint64_t rounds;    /* in which watchers were told */
     int64_t started_at; /* epoch */
     struct {
         uint64_t hits, fetched, joined, failed, renewed;
@@ -29,8 +29,8 @@ struct conductor {
 int conductor_new(const struct conductor *parts, struct conductor **ret);
 struct conductor *conductor_free(struct conductor *); /* always NULL; nobody is told */
 
-/* Puts a new configuration in force, and takes it. Profiles that did not change keep everything; of those that did, tokens
- * are dropped, and who waits is asked for again by the new settings. `forgive`: also forgets refusals. */
+/* Puts a new configuration in force, and takes it. Profiles that did not change keep everything; of those that did,
+ * tokens are dropped, and who waits is asked for again by the new settings. `forgive`: also forgets refusals. */
 void conductor_configure(struct conductor *, struct config *, bool forgive);
 
 /* Somebody who waits for a token. Embedded; what it points to lives until it is told or cancelled. */
@@ -44,8 +44,9 @@ struct waiter {
 };
 void waiter_cancel(struct waiter *);
 
-/* Finds the holder of a profile (NULL: the default one): 0, or -ENOENT with *why set (NoSuchProfile, InvalidConfiguration). */
-int conductor_holder(struct conductor *, const char *profile, struct holder **ret, struct failure *why);
+/* Finds the holder of a profile (NULL: the default one): 0, or -ENOENT with *why set (NoSuchProfile,
+ * InvalidConfiguration). */
+int conductor_holder(struct conductor *, const char *name, struct holder **ret, struct failure *why);
 /* The hot path. VERDICT_SERVE: *ret_entry; REFUSE: *why; FETCH: the waiter waits. */
 enum verdict conductor_get(struct conductor *, struct holder *, const struct request *, struct waiter *,
                            struct entry **ret_entry, struct failure *why);

@@ -69,7 +69,8 @@ static void answer_later(struct flight *flight, int error, const struct failure 
     task_start(flight->conductor->loop, &flight->task, on_task, flight);
 }
 
-/* ---- the steps ---------------------------------------------------------------------------------------------------- */
+/* ---- the steps ----------------------------------------------------------------------------------------------------
+ */
 
 static void on_metadata(void *arg, int error, const struct metadata *metadata, const struct failure *why)
 {
@@ -84,7 +85,8 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 static void take_metadata(struct flight *flight)
 {
     struct trust trust = trust_of(flight);
-    int r = documents_metadata(flight->conductor->documents, flight->profile, &trust, on_metadata, flight, &flight->documents);
+    int r = documents_metadata(flight->conductor->documents, flight->profile, &trust, on_metadata, flight,
+                               &flight->documents);
     if (r < 0)
         fail_internal(flight, r);
 }
@@ -169,7 +171,8 @@ static void on_store(void *arg, int error, const struct credential *credential)
     struct answer given = {.error = error};
     flight->store = NULL;
     if (error)
-        failure_set(&given.why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "the sign-in could not be kept: %s", strerror(-error));
+        failure_set(&given.why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "the sign-in could not be kept: %s",
+                    strerror(-error));
     answer(flight, &given);
 }
 
@@ -177,8 +180,10 @@ static void on_store(void *arg, int error, const struct credential *credential)
 static void take_save(struct flight *flight)
 {
     struct credential credential = *flight->step.save;
-    bool replaced = flight->op != GRANT_LOGIN && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
-    bool unwanted = flight->op == GRANT_LOGIN && flight->holder->gone; /* what is held stays: its file may just be replaced */
+    bool replaced =
+        flight->op != GRANT_LOGIN && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
+    bool unwanted =
+        flight->op == GRANT_LOGIN && flight->holder->gone; /* what is held stays: its file may just be replaced */
     if (unwanted || replaced || !profile_same_binding(flight->profile, flight->holder->profile)) {
         answer_later(flight, 0, NULL);
         return;
@@ -272,7 +277,8 @@ static void take_step(struct flight *flight)
     }
 }
 
-/* ---- before the first step: the CA file, then the credential --------------------------------------------------------- */
+/* ---- before the first step: the CA file, then the credential
+ * --------------------------------------------------------- */
 
 static void start_machine(struct flight *flight)
 {
@@ -284,9 +290,8 @@ static void start_machine(struct flight *flight)
         fail_internal(flight, -ENOMEM);
         return;
     }
-    flight->input = (struct input){.profile = flight->profile,
-                                   .asked = &flight->request,
-                                   .held = flight->has_held ? &flight->held : NULL};
+    flight->input = (struct input){
+        .profile = flight->profile, .asked = &flight->request, .held = flight->has_held ? &flight->held : NULL};
     tick_now(flight, &tick);
     flight->sent_ms = tick.boot_ms; /* until there is an exchange */
     flight->sent_wall_s = tick.wall_s;
@@ -311,7 +316,8 @@ static void on_credential(void *arg, int error, const struct credential *credent
         error = credential_copy(credential, &flight->held);
     flight->has_held = error == 0;
     if (error && error != -ENOENT) {
-        failure_set(&why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "the sign-in could not be read: %s", strerror(-error));
+        failure_set(&why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "the sign-in could not be read: %s",
+                    strerror(-error));
         fail_step(flight, &why);
         return;
     }
@@ -334,7 +340,8 @@ static void on_ca_file(void *arg, const struct worker_result *result)
     struct flight *flight = arg;
     struct failure why;
     flight->job = NULL;
-    if (result->error || buffer_append(&flight->ca_pem, result->output.data, result->output.length) < 0 || !flight->ca_pem.length) {
+    if (result->error || buffer_append(&flight->ca_pem, result->output.data, result->output.length) < 0 ||
+        !flight->ca_pem.length) {
         failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE, "ca_file %s: %s", flight->profile->ca_file,
                     result->error ? result->problem : "it is empty");
         fail_step(flight, &why);
@@ -354,13 +361,14 @@ static void on_start(void *arg)
         load_credential(flight);
         return;
     }
-    int r = worker_read(flight->conductor->worker, flight->profile->ca_file, WORKER_PUBLIC_FILE, LIMIT_RESPONSE, LIMIT_COMMAND_MS,
-                        on_ca_file, flight, &flight->job);
+    int r = worker_read(flight->conductor->worker, flight->profile->ca_file, WORKER_PUBLIC_FILE, LIMIT_RESPONSE,
+                        LIMIT_COMMAND_MS, on_ca_file, flight, &flight->job);
     if (r < 0)
         fail_internal(flight, r);
 }
 
-/* ---- the queue of a holder ------------------------------------------------------------------------------------------- */
+/* ---- the queue of a holder
+ * ------------------------------------------------------------------------------------------- */
 
 static void start_next(struct holder *holder)
 {

@@ -1,6 +1,6 @@
-/* A flight: one run of a grant's machine, from its first step to DONE or FAIL. It holds its own reference to the profile it
- * began with; when the configuration changes meanwhile, it flies on (a rotated refresh token must not be lost), but what it
- * brings is not put under the new settings. */
+/* A flight: one run of a grant's machine, from its first step to DONE or FAIL. It holds its own reference to the
+ * profile it began with; when the configuration changes meanwhile, it flies on (a rotated refresh token must not be
+ * lost), but what it brings is not put under the new settings. */
 #pragma once
 
 #include "acquire/conductor.h"
@@ -16,13 +16,13 @@ struct flight {
     uint64_t generation;
     struct entry *entry; /* ACQUIRE: where the token goes; NULL when the entry was dropped meanwhile */
     enum grant_op op;
-    bool serial;  /* uses the refresh token: one at a time for a holder */
+    bool serial; /* uses the refresh token: one at a time for a holder */
     bool running;
     struct flight *next; /* of the same holder, in order */
     struct request request;
-    struct waiter waiters; /* a ring */
-    int64_t since_ms; /* when it was asked for */
-    uint64_t sign_in; /* of the holder, as the credential was read */
+    struct waiter waiters;        /* a ring */
+    int64_t since_ms;             /* when it was asked for */
+    uint64_t sign_in;             /* of the holder, as the credential was read */
     int64_t sent_ms, sent_wall_s; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 

@@ -12,8 +12,11 @@ const struct source *secret_source_of(const struct profile *profile, const char 
 
 static int missing(struct failure *why, const char *name, const struct source *source, const char *problem)
 {
-    static const char *const kinds[] = {
-        [SOURCE_NONE] = "", [SOURCE_FILE] = "file:", [SOURCE_ENV] = "env:", [SOURCE_CREDENTIAL] = "credential:", [SOURCE_COMMAND] = "command:"};
+    static const char *const kinds[] = {[SOURCE_NONE] = "",
+                                        [SOURCE_FILE] = "file:",
+                                        [SOURCE_ENV] = "env:",
+                                        [SOURCE_CREDENTIAL] = "credential:",
+                                        [SOURCE_COMMAND] = "command:"};
     bool program = source->kind == SOURCE_COMMAND; /* its arguments are the user's own business */
     failure_set(why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s%s: %s", kinds[source->kind],
                 program ? source->argv[0] : source->value, problem);
@@ -21,13 +24,14 @@ static int missing(struct failure *why, const char *name, const struct source *s
     return -ENOENT;
 }
 
-static int read_credential(struct worker *worker, const char *name, const struct source *source, worker_fn *fn, void *arg,
-                           struct worker_job **ret, struct failure *why)
+static int read_credential(struct worker *worker, const char *name, const struct source *source, worker_fn *fn,
+                           void *arg, struct worker_job **ret, struct failure *why)
 {
     const char *directory = getenv("CREDENTIALS_DIRECTORY");
     char path[LIMIT_CONFIG_LINE];
     if (!directory)
-        return missing(why, name, source, "the agent was started without $CREDENTIALS_DIRECTORY (see LoadCredential= in systemd.exec(5))");
+        return missing(why, name, source,
+                       "the agent was started without $CREDENTIALS_DIRECTORY (see LoadCredential= in systemd.exec(5))");
     int n = snprintf(path, sizeof(path), "%s/%s", directory, source->value);
     if (n < 0 || (size_t)n >= sizeof(path))
         return missing(why, name, source, "its path is too long");
@@ -35,14 +39,15 @@ static int read_credential(struct worker *worker, const char *name, const struct
 }
 
 int secret_source_read(struct worker *worker, const char *name, const struct source *source, worker_fn *fn, void *arg,
-                struct worker_job **ret, struct span *ret_value, struct failure *why)
+                       struct worker_job **ret, struct span *ret_value, struct failure *why)
 {
     int r = 0;
     if (source->kind == SOURCE_ENV) {
         struct secret *value = environment_secret(source->value);
         if (!value)
             return missing(why, name, source,
-                           "it was not in the agent's environment when it started (and named in its configuration); start the agent anew with it");
+                           "it was not in the agent's environment when it started (and named in its configuration); "
+                           "start the agent anew with it");
         *ret_value = secret_span(value);
         if (ret_value->length == 0)
             return missing(why, name, source, "it is empty");
@@ -58,8 +63,8 @@ int secret_source_read(struct worker *worker, const char *name, const struct sou
     return r < 0 && r != -ENOENT ? missing(why, name, source, strerror(-r)) : r;
 }
 
-int secret_source_result(const char *name, const struct source *source, const struct worker_result *result, struct span *ret_value,
-                  struct failure *why)
+int secret_source_result(const char *name, const struct source *source, const struct worker_result *result,
+                         struct span *ret_value, struct failure *why)
 {
     if (result->error)
         return missing(why, name, source, result->problem);

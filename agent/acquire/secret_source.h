@@ -9,7 +9,8 @@
 const struct source *secret_source_of(const struct profile *, const char *name);
 /* Starts reading it. For env: there is nothing to wait for: *ret stays NULL and *ret_value is set. 0, or -ENOENT with
  * *why set (SecretMissing, naming the secret, where it was looked for and what to do). */
-int secret_source_read(struct worker *, const char *name, const struct source *, worker_fn *, void *arg, struct worker_job **ret,
-                struct span *ret_value, struct failure *why);
+int secret_source_read(struct worker *, const char *name, const struct source *, worker_fn *, void *arg,
+                       struct worker_job **ret, struct span *ret_value, struct failure *why);
 /* Turns what came into the value (one trailing newline is not part of it), or sets *why. */
-int secret_source_result(const char *name, const struct source *, const struct worker_result *, struct span *ret_value, struct failure *why);
+int secret_source_result(const char *name, const struct source *, const struct worker_result *, struct span *ret_value,
+                         struct failure *why);

@@ -35,7 +35,7 @@ int conductor_login(struct conductor *conductor, struct holder *holder, struct l
     int r = new_session(login->session);
     if (r == 0)
         r = flight_new(conductor, holder, GRANT_LOGIN, &asked, &flight);
-    if (r < 0) {
+    if (r != 0) {
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         return -1;
     }
@@ -93,7 +93,8 @@ void login_landed(struct flight *flight, struct tokens *tokens, const struct fai
     conductor->logins--;
     login->flight = NULL;
     if (!failure && flight->generation != holder->generation) {
-        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the profile's settings changed during the sign-in; sign in again");
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE,
+                    "the profile's settings changed during the sign-in; sign in again");
         failure = &why;
     }
     if (!failure) {
@@ -106,15 +107,17 @@ void login_landed(struct flight *flight, struct tokens *tokens, const struct fai
         failure = r < 0 ? &why : NULL;
     }
     if (failure)
-        log_event(LOG_LEVEL_INFO, "sign-in failed", "PROFILE", flight->profile->name, "WHY", failure_name(failure->kind), "REASON",
-                  failure->reason, "ERROR", *failure->error ? failure->error : NULL, NULL);
+        log_event(LOG_LEVEL_INFO, "sign-in failed", "PROFILE", flight->profile->name, "WHY",
+                  failure_name(failure->kind), "REASON", failure->reason, "ERROR",
+                  *failure->error ? failure->error : NULL, NULL);
     else
         log_event(LOG_LEVEL_INFO, "signed in", "PROFILE", flight->profile->name, "ACCOUNT",
                   holder->identity ? holder->identity->account : NULL, NULL);
     login->done(login->arg, failure ? NULL : holder->identity, expires_at, failure);
 }
 
-/* ---- signing out ------------------------------------------------------------------------------------------------------- */
+/* ---- signing out
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void forget(struct conductor *conductor, struct holder *holder)
 {
@@ -124,7 +127,8 @@ static void forget(struct conductor *conductor, struct holder *holder)
     conductor_forget_sign_in(conductor, holder);
 }
 
-/* The newest refresh token is revoked: behind a renewal that is under way, and then forgotten, whatever the authority says. */
+/* The newest refresh token is revoked: behind a renewal that is under way, and then forgotten, whatever the authority
+ * says. */
 int conductor_logout(struct conductor *conductor, struct holder *holder, struct logout *logout, struct failure *why)
 {
     static const struct request plain = {.min_valid_s = -1};
@@ -154,8 +158,8 @@ void logout_landed(struct flight *flight, bool revoked, const struct failure *fa
 {
     forget(flight->conductor, flight->holder);
     struct logout *logout = flight->logout; /* now: the end of a watch may have closed who waited */
-    log_event(LOG_LEVEL_INFO, "signed out", "PROFILE", flight->profile->name, "REVOKED", revoked ? "yes" : "no", "REASON",
-              failure ? failure->reason : NULL, NULL);
+    log_event(LOG_LEVEL_INFO, "signed out", "PROFILE", flight->profile->name, "REVOKED", revoked ? "yes" : "no",
+              "REASON", failure ? failure->reason : NULL, NULL);
     if (!logout)
         return;
     logout->flight = NULL;

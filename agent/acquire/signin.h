@@ -13,7 +13,8 @@ struct login {
     bool switch_account;
     const char *claims; /* asked for; NULL: none. Copied */
     void (*prompted)(void *arg, const struct prompt_step *);
-    void (*done)(void *arg, const struct identity *, int64_t expires_at, const struct failure *); /* identity may be NULL */
+    void (*done)(void *arg, const struct identity *, int64_t expires_at,
+                 const struct failure *); /* identity may be NULL */
     void *arg;
 };
 /* 0, or -1 with *why set. */

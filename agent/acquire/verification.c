@@ -22,7 +22,8 @@ struct verification {
     void *arg;
 };
 
-static void finish(struct verification *verification, const struct identity *identity, json_object *claims, const struct failure *why)
+static void finish(struct verification *verification, const struct identity *identity, json_object *claims,
+                   const struct failure *why)
 {
     if (verification->bearer)
         verification->claims(verification->arg, claims, why);
@@ -43,7 +44,8 @@ static void succeed(struct verification *verification, const struct id_token *to
     struct identity identity = {0};
     text_clean_into(identity.issuer, sizeof(identity.issuer), span_of(token->issuer));
     text_clean_into(identity.subject, sizeof(identity.subject), span_of(token->subject ? token->subject : ""));
-    text_clean_into(identity.account, sizeof(identity.account), span_of(token->account ? token->account : identity.subject));
+    text_clean_into(identity.account, sizeof(identity.account),
+                    span_of(token->account ? token->account : identity.subject));
     finish(verification, &identity, token->claims, NULL);
 }
 
@@ -93,8 +95,8 @@ static struct trust trust_of(const struct verification *verification)
 static void fetch_keys(struct verification *verification, bool newer)
 {
     struct trust trust = trust_of(verification);
-    int r = documents_jwks(verification->conductor->documents, verification->profile, verification->jwks_uri, &trust, newer, on_jwks,
-                           verification, &verification->documents);
+    int r = documents_jwks(verification->conductor->documents, verification->profile, verification->jwks_uri, &trust,
+                           newer, on_jwks, verification, &verification->documents);
     if (r < 0)
         fail(verification, FAILURE_BUSY, strerror(-r));
 }
@@ -109,7 +111,8 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
     }
     if (!metadata->issuer || !metadata->jwks_uri) {
         fail(verification, FAILURE_NOT_SUPPORTED,
-             "its signature cannot be checked: set authority, or authority and jwks_uri, so that issuer and keys are known");
+             "its signature cannot be checked: set authority, or authority and jwks_uri, so that issuer and keys are "
+             "known");
         return;
     }
     verification->issuer = strdup(metadata->issuer);
@@ -123,8 +126,8 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 static int fetch_metadata(struct verification *verification)
 {
     struct trust trust = trust_of(verification);
-    return documents_metadata(verification->conductor->documents, verification->profile, &trust, on_metadata, verification,
-                              &verification->documents);
+    return documents_metadata(verification->conductor->documents, verification->profile, &trust, on_metadata,
+                              verification, &verification->documents);
 }
 
 static void on_ca_file(void *arg, const struct worker_result *result)
@@ -143,8 +146,8 @@ static void on_ca_file(void *arg, const struct worker_result *result)
         fail(verification, FAILURE_BUSY, strerror(-r));
 }
 
-static struct verification *make(struct conductor *conductor, const struct profile *profile, struct span jwt, const char *audience,
-                                 const char *nonce)
+static struct verification *make(struct conductor *conductor, const struct profile *profile, struct span jwt,
+                                 const char *audience, const char *nonce)
 {
     struct verification *verification = calloc(1, sizeof(*verification));
     if (!verification)
@@ -155,7 +158,8 @@ static struct verification *make(struct conductor *conductor, const struct profi
     verification->jwt = BUFFER(LIMIT_TOKEN);
     verification->audience = strdup(audience);
     verification->nonce = nonce ? strdup(nonce) : NULL;
-    if (buffer_append(&verification->jwt, jwt.data, jwt.length) < 0 || !verification->audience || (nonce && !verification->nonce)) {
+    if (buffer_append(&verification->jwt, jwt.data, jwt.length) < 0 || !verification->audience ||
+        (nonce && !verification->nonce)) {
         verification_cancel(verification);
         return NULL;
     }
@@ -165,7 +169,8 @@ static struct verification *make(struct conductor *conductor, const struct profi
 int verification_start(struct conductor *conductor, const struct profile *profile, const struct trust *trust,
                        const struct verify_step *step, verified_fn *fn, void *arg, struct verification **ret)
 {
-    struct verification *verification = make(conductor, profile, span_of(step->id_token), profile->client_id, step->nonce);
+    struct verification *verification =
+        make(conductor, profile, span_of(step->id_token), profile->client_id, step->nonce);
     if (!verification)
         return -ENOMEM;
     verification->verified = fn;
@@ -181,8 +186,8 @@ int verification_start(struct conductor *conductor, const struct profile *profil
     return 0;
 }
 
-int verification_start_bearer(struct conductor *conductor, struct profile *profile, struct span jwt, const char *audience,
-                              claims_fn *fn, void *arg, struct verification **ret)
+int verification_start_bearer(struct conductor *conductor, struct profile *profile, struct span jwt,
+                              const char *audience, claims_fn *fn, void *arg, struct verification **ret)
 {
     struct verification *verification = make(conductor, profile, jwt, audience, NULL);
     if (!verification)

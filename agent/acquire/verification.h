@@ -1,5 +1,5 @@
-/* Checks a JWT against its authority's keys: metadata for the issuer, the key set, and once more a fresh key set when the
- * key is unknown or the signature wrong. For id_tokens of sign-ins and for `mltoken verify`. */
+/* Checks a JWT against its authority's keys: metadata for the issuer, the key set, and once more a fresh key set when
+ * the key is unknown or the signature wrong. For id_tokens of sign-ins and for `mltoken verify`. */
 #pragma once
 
 #include "acquire/conductor.h"
@@ -9,10 +9,11 @@ struct verification;
 struct json_object;
 
 typedef void verified_fn(void *arg, const struct identity *, const struct failure *why); /* one of both is set */
-int verification_start(struct conductor *, const struct profile *, const struct trust *, const struct verify_step *, verified_fn *,
-                       void *arg, struct verification **ret);
+int verification_start(struct conductor *, const struct profile *, const struct trust *, const struct verify_step *,
+                       verified_fn *, void *arg, struct verification **ret);
 
-/* A bearer token for a service: the claims are the callee's to borrow during the call. The profile's CA file is read first. */
+/* A bearer token for a service: the claims are the callee's to borrow during the call. The profile's CA file is read
+ * first. */
 typedef void claims_fn(void *arg, struct json_object *claims, const struct failure *why);
 int verification_start_bearer(struct conductor *, struct profile *, struct span jwt, const char *audience, claims_fn *,
                               void *arg, struct verification **ret);

@@ -1,5 +1,5 @@
-/* Entra ID's numbered errors (AADSTSnnnn). Programs are told to go by `error` and `suberror`; the numbers are for people,
- * except those that say "not now" under the name of a dead sign-in (WIRE sections 1.1 and 1.2). Pure. */
+/* Entra ID's numbered errors (AADSTSnnnn). Programs are told to go by `error` and `suberror`; the numbers are for
+ * people, except those that say "not now" under the name of a dead sign-in (WIRE sections 1.1 and 1.2). Pure. */
 #pragma once
 
 #include "span.h"

@@ -19,8 +19,8 @@ struct http_queue {
     size_t in_flight;
 };
 
-/* `place` is a host with its port. -ENOMEM. */
-int http_queue_add(struct http_queue *, struct http_turn *, const char *place);
+/* `name` is a host with its port. -ENOMEM. */
+int http_queue_add(struct http_queue *, struct http_turn *, const char *name);
 /* The next that may start; it then counts as in flight. NULL: none may. */
 struct http_turn *http_queue_take(struct http_queue *);
 /* It is done, or was given up while waiting. One that is not in the queue is left alone. */

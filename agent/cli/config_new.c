@@ -168,7 +168,7 @@ static int extend(const char *path, const struct new_profile *profile, struct bu
 
 static int write_profile(const char *path, const struct new_profile *profile)
 {
-    struct stat before;
+    struct stat before = {0};
     _cleanup_buffer_ struct buffer text = BUFFER(LIMIT_CONFIG_FILE);
     int r = read_existing(path, &text, &before);
     if (r == 0 && has_profile(&text, profile->name)) {

@@ -53,11 +53,11 @@ static int no_value(const char *argument)
 int options_global(struct context *context, int argc, char **argv, int *i)
 {
     const char *argument = argv[*i];
-    bool *flag = is(argument, "--json") ? &context->json : is(argument, "--quiet") ? &context->quiet : NULL;
-    if (flag) {
-        *flag = true;
+    bool json = is(argument, "--json"), quiet = is(argument, "--quiet");
+    context->json |= json;
+    context->quiet |= quiet;
+    if (json || quiet)
         return no_value(argument);
-    }
     if (!is(argument, "--socket"))
         return EXIT_DONE;
     context->socket = value_of(argc, argv, i, strlen("--socket"));

@@ -34,7 +34,6 @@ int agent_program(char *to, size_t size)
 /* The dynamic loader acts on these before the agent can clean its own environment. */
 static void clean_environment(void)
 {
-    extern char **environ;
     char **to = environ;
     for (char **from = environ; *from; from++)
         if (strncmp(*from, "LD_", 3) != 0 && strncmp(*from, "GLIBC_TUNABLES=", 15) != 0)

@@ -4,9 +4,10 @@
  * Order: the new refresh token is SAVEd before DONE, also when the access token is then refused for what it lacks.
  * A request whose answer is lost is repeated at most once, and a credential marked `uncertain` is SAVEd before the
  * repeat: at once when the connection broke (an authority with a grace for reuse forgives that), with the next renewal
- * when time ran out (one that hangs would hang again); a repeat that certainly did not arrive (or was answered "later") is taken back, so that a laptop off the
- * net keeps its sign-in. Entra's old refresh tokens stay valid (WIRE section 1, Lifetimes): there nothing is counted.
- * The id_token of a renewal is dropped: nobody verified it and nobody needs it. */
+ * when time ran out (one that hangs would hang again); a repeat that certainly did not arrive (or was answered "later")
+ * is taken back, so that a laptop off the net keeps its sign-in. Entra's old refresh tokens stay valid (WIRE section 1,
+ * Lifetimes): there nothing is counted. The id_token of a renewal is dropped: nobody verified it and nobody needs it.
+ */
 #pragma once
 
 #include "grant/exchange.h"

@@ -142,7 +142,8 @@ static void run_timers(struct loop *loop)
 {
     struct timer *timer;
     uint64_t turns = loop->timers.turns; /* what is started from here on waits for the next wake-up */
-    while (!loop->stopped && (timer = timers_first(&loop->timers)) && timer->due_ms <= loop->now_ms && timer->turn < turns) {
+    while (!loop->stopped && (timer = timers_first(&loop->timers)) && timer->due_ms <= loop->now_ms &&
+           timer->turn < turns) {
         timer_stop(timer);
         timer->fn(timer->arg);
         run_tasks(loop);

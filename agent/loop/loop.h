@@ -1,7 +1,7 @@
-/* The one loop: epoll, timers on CLOCK_BOOTTIME (one timerfd, a heap), signals and children by descriptor, and a queue of
- * things to do right after the event at hand. Watches, timers and tasks are embedded in what they belong to, zeroed before
- * their first use; stopping one that does not run is allowed, and after the stop its function is not called any more, also
- * not for an event of the same wake-up. */
+/* The one loop: epoll, timers on CLOCK_BOOTTIME (one timerfd, a heap), signals and children by descriptor, and a queue
+ * of things to do right after the event at hand. Watches, timers and tasks are embedded in what they belong to, zeroed
+ * before their first use; stopping one that does not run is allowed, and after the stop its function is not called any
+ * more, also not for an event of the same wake-up. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,9 +38,9 @@ struct timer {
     timer_fn *fn;
     void *arg;
 };
-/* Runs fn at due_ms on CLOCK_BOOTTIME, in the order of starting when several are due at once; starting it again moves it.
- * A time that has passed means the next wake-up: a timer that always starts itself anew leaves room for everything else.
- * -ENOMEM. */
+/* Runs fn at due_ms on CLOCK_BOOTTIME, in the order of starting when several are due at once; starting it again moves
+ * it. A time that has passed means the next wake-up: a timer that always starts itself anew leaves room for everything
+ * else. -ENOMEM. */
 int timer_start(struct loop *, struct timer *, int64_t due_ms, timer_fn *, void *arg);
 void timer_stop(struct timer *);
 

@@ -1,6 +1,6 @@
-/* A call: one method under way for one connection. It ends by its last reply, or when its connection closes: then what it
- * waits for is cancelled. Methods are in a table (methods.c); a method is one function that answers at once or leaves
- * something in the call that will. */
+/* A call: one method under way for one connection. It ends by its last reply, or when its connection closes: then what
+ * it waits for is cancelled. Methods are in a table (methods.c); a method is one function that answers at once or
+ * leaves something in the call that will. */
 #pragma once
 
 #include "acquire/signin.h"
@@ -15,7 +15,7 @@ struct call {
     const struct method *method;
     bool more, oneway;
     void (*drained)(void *call); /* goes on when what was sent has been read; NULL: waits for something else */
-    struct holder *holder; /* of the profile that was asked for; valid while something below waits */
+    struct holder *holder;       /* of the profile that was asked for; valid while something below waits */
     char profile[LIMIT_PROFILE_NAME + 1];
     struct request request;
     struct waiter waiter;

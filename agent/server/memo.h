@@ -1,6 +1,6 @@
-/* Remembers how calls that were answered from the cache were read: a call that is byte for byte an earlier one need not be
- * parsed again (applications ask before every request of theirs, always the same). A memo leads to a cache entry, never to
- * a token: whether that is fresh is judged each time. The cache's epoch tells when entries may have gone. */
+/* Remembers how calls that were answered from the cache were read: a call that is byte for byte an earlier one need not
+ * be parsed again (applications ask before every request of theirs, always the same). A memo leads to a cache entry,
+ * never to a token: whether that is fresh is judged each time. The cache's epoch tells when entries may have gone. */
 #pragma once
 
 #include "server/call.h"

@@ -5,9 +5,18 @@
 #include "server/description.h"
 #include <errno.h>
 
-#define PROFILE     {"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, false}
-#define APPLICATION {"application", PARAMETER_TEXT, LIMIT_APPLICATION, false}
-#define AUDIENCE    {"audience", PARAMETER_TEXT, LIMIT_URL, false}
+#define PROFILE                                                                                                        \
+    {                                                                                                                  \
+        "profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, false                                                           \
+    }
+#define APPLICATION                                                                                                    \
+    {                                                                                                                  \
+        "application", PARAMETER_TEXT, LIMIT_APPLICATION, false                                                        \
+    }
+#define AUDIENCE                                                                                                       \
+    {                                                                                                                  \
+        "audience", PARAMETER_TEXT, LIMIT_URL, false                                                                   \
+    }
 
 /* lib/org.mltoken.agent.varlink in code; a test holds the two together. */
 static const struct method methods[] = {
@@ -22,7 +31,11 @@ static const struct method methods[] = {
                     {"minValid", PARAMETER_INTEGER, 0, false},
                     {"refresh", PARAMETER_BOOLEAN, 0, false},
                     APPLICATION}},
-    {.name = MESSAGE_INTERFACE ".Watch", .run = method_watch, .needs_more = true, .limited = true, .parameters = {PROFILE}},
+    {.name = MESSAGE_INTERFACE ".Watch",
+     .run = method_watch,
+     .needs_more = true,
+     .limited = true,
+     .parameters = {PROFILE}},
     {.name = MESSAGE_INTERFACE ".Login",
      .run = method_login,
      .needs_more = true,
@@ -31,7 +44,9 @@ static const struct method methods[] = {
                     {"claims", PARAMETER_TEXT, LIMIT_CLAIMS, false},
                     {"switchAccount", PARAMETER_BOOLEAN, 0, false},
                     APPLICATION}},
-    {.name = MESSAGE_INTERFACE ".Logout", .run = method_logout, .parameters = {PROFILE, {"all", PARAMETER_BOOLEAN, 0, false}}},
+    {.name = MESSAGE_INTERFACE ".Logout",
+     .run = method_logout,
+     .parameters = {PROFILE, {"all", PARAMETER_BOOLEAN, 0, false}}},
     {.name = MESSAGE_INTERFACE ".List", .run = method_list, .needs_more = true, .limited = true},
     {.name = MESSAGE_INTERFACE ".Show",
      .run = method_show,
@@ -41,7 +56,9 @@ static const struct method methods[] = {
      .run = method_verify,
      .limited = true,
      .parameters = {{"jwt", PARAMETER_TEXT, LIMIT_JWS, true}, PROFILE, AUDIENCE}},
-    {.name = MESSAGE_INTERFACE ".ListSecrets", .run = method_list_secrets, .parameters = {{"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, true}}},
+    {.name = MESSAGE_INTERFACE ".ListSecrets",
+     .run = method_list_secrets,
+     .parameters = {{"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, true}}},
     {.name = MESSAGE_INTERFACE ".Status", .run = method_status},
     {.name = MESSAGE_SERVICE ".GetInfo", .run = method_get_info, .limited = true},
     {.name = MESSAGE_SERVICE ".GetInterfaceDescription",

@@ -60,7 +60,8 @@ void method_login(struct call *call, json_object *parameters)
         call_fail(call, &why);
 }
 
-/* ---- Logout ------------------------------------------------------------------------------------------------------------ */
+/* ---- Logout
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void logout_next(struct call *);
 
@@ -106,12 +107,13 @@ static int name_all(struct call *call)
         return r;
     call->names = calloc(count + 1, sizeof(char *));
     for (size_t i = 0; call->names && i < count; i++) {
-        char *name = strdup(holders[i]->profile->name);
-        if (name)
-            call->names[call->name_count++] = name;
+        call->names[i] = strdup(holders[i]->profile->name);
+        if (!call->names[i])
+            break;
+        call->name_count++;
     }
     free(holders);
-    return call->names ? 0 : -ENOMEM;
+    return call->names && call->name_count == count ? 0 : -ENOMEM;
 }
 
 void method_logout(struct call *call, json_object *parameters)
@@ -126,9 +128,10 @@ void method_logout(struct call *call, json_object *parameters)
         r = name_all(call);
     } else {
         call->names = calloc(1, sizeof(char *));
-        if (call->names && (call->names[0] = strdup(call->profile)))
-            call->name_count = 1;
-        r = call->name_count ? 0 : -ENOMEM;
+        if (call->names)
+            call->names[0] = strdup(call->profile);
+        r = call->names && call->names[0] ? 0 : -ENOMEM;
+        call->name_count = r == 0 ? 1 : 0;
     }
     if (r < 0) {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "out of memory");

@@ -60,12 +60,16 @@ void method_list(struct call *call, json_object *parameters)
     list_on(call);
 }
 
-/* ---- ListSecrets: "present" is found out by reading, as a fetch would ------------------------------------------------ */
+/* ---- ListSecrets: "present" is found out by reading, as a fetch would
+ * ------------------------------------------------ */
 
 static void reply_secrets(struct call *call, bool present)
 {
-    static const char *const kinds[] = {[SOURCE_NONE] = "", [SOURCE_FILE] = "file", [SOURCE_ENV] = "env",
-                                        [SOURCE_CREDENTIAL] = "credential", [SOURCE_COMMAND] = "command"};
+    static const char *const kinds[] = {[SOURCE_NONE] = "",
+                                        [SOURCE_FILE] = "file",
+                                        [SOURCE_ENV] = "env",
+                                        [SOURCE_CREDENTIAL] = "credential",
+                                        [SOURCE_COMMAND] = "command"};
     const struct conductor *conductor = call->connection->server->conductor;
     const struct holder *holder = cache_find(conductor->cache, call->profile);
     const struct source *source = holder ? secret_source_of(holder->profile, "client_secret") : NULL;
@@ -96,8 +100,8 @@ void method_list_secrets(struct call *call, json_object *parameters)
         reply_secrets(call, false);
         return;
     }
-    int r = secret_source_read(call->connection->server->conductor->worker, "client_secret", source, on_secret, call, &call->job,
-                               &value, &why);
+    int r = secret_source_read(call->connection->server->conductor->worker, "client_secret", source, on_secret, call,
+                               &call->job, &value, &why);
     if (r < 0 || !call->job)
         reply_secrets(call, r == 0);
 }

@@ -35,7 +35,8 @@ static int copy_scopes(json_object *parameters, char ***ret)
 static bool claims_sane(const char *claims)
 {
     _cleanup_json_ json_object *json = NULL;
-    return json_parse(claims, strlen(claims), LIMIT_REQUEST_DEPTH, &json) == 0 && json_object_is_type(json, json_type_object);
+    return json_parse(claims, strlen(claims), LIMIT_REQUEST_DEPTH, &json) == 0 &&
+           json_object_is_type(json, json_type_object);
 }
 
 /* Fills call->request; NULL, or the parameter that is wrong. */
@@ -48,7 +49,8 @@ static const char *read_request(struct call *call, json_object *parameters)
         return "resource";
     if (copy_text(parameters, "audience", LIMIT_URL, &request->audience) < 0)
         return "audience";
-    if (copy_text(parameters, "claims", LIMIT_CLAIMS, &request->claims) < 0 || (request->claims && !claims_sane(request->claims)))
+    if (copy_text(parameters, "claims", LIMIT_CLAIMS, &request->claims) < 0 ||
+        (request->claims && !claims_sane(request->claims)))
         return "claims";
     if (json_integer(parameters, "minValid", &request->min_valid_s) == 0 &&
         (request->min_valid_s < 0 || request->min_valid_s > LIMIT_LIFETIME_S))
@@ -95,7 +97,8 @@ void method_get_token(struct call *call, json_object *parameters)
     }
 }
 
-/* ---- Watch ------------------------------------------------------------------------------------------------------------- */
+/* ---- Watch
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* The ready reply with "continues" put in: it is {"parameters":...} and a NUL. */
 static void continue_with(struct call *call, const struct entry *entry)
@@ -155,7 +158,8 @@ void method_watch(struct call *call, json_object *parameters)
         call_fail(call, &why);
 }
 
-/* ---- Show, Verify ------------------------------------------------------------------------------------------------------ */
+/* ---- Show, Verify
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void show(struct call *call, const struct entry *entry)
 {
@@ -183,7 +187,8 @@ void method_show(struct call *call, json_object *parameters)
     if (call_holder(call, parameters) < 0)
         return;
     if (json_boolean(parameters, "remote", &remote) == 0 && remote) {
-        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "asking the authority about a token is not in this version");
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                    "asking the authority about a token is not in this version");
         call_fail(call, &why);
         return;
     }
@@ -225,8 +230,8 @@ void method_verify(struct call *call, json_object *parameters)
         call_fail(call, &why);
         return;
     }
-    int r = verification_start_bearer(call->connection->server->conductor, profile, span_of(jwt), audience, on_verified, call,
-                                      &call->verification);
+    int r = verification_start_bearer(call->connection->server->conductor, profile, span_of(jwt), audience, on_verified,
+                                      call, &call->verification);
     if (r < 0) {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         call_fail(call, &why);

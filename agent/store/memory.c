@@ -66,7 +66,8 @@ static void on_task(void *arg)
     fn(fn_arg, error, item ? &item->credential : NULL);
 }
 
-static int answer_later(struct store *store, const char *profile, int error, store_fn *fn, void *arg, struct store_call **ret)
+static int answer_later(struct store *store, const char *profile, int error, store_fn *fn, void *arg,
+                        struct store_call **ret)
 {
     struct store_call *call = calloc(1, sizeof(*call));
     if (!call || (profile && !(call->profile = strdup(profile)))) {

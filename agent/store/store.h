@@ -18,7 +18,8 @@ const char *store_name(const struct store *);
 
 int store_load(struct store *, const char *profile, store_fn *, void *arg, struct store_call **ret);
 /* Keeps a copy; once fn was told 0 it is durable as far as this store is. */
-int store_save(struct store *, const char *profile, const struct credential *, store_fn *, void *arg, struct store_call **ret);
+int store_save(struct store *, const char *profile, const struct credential *, store_fn *, void *arg,
+               struct store_call **ret);
 int store_forget(struct store *, const char *profile, store_fn *, void *arg, struct store_call **ret);
 /* fn will not be called; a save or forget takes place all the same. NULL is allowed. */
 void store_cancel(struct store_call *);

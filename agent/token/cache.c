@@ -248,8 +248,8 @@ void entry_forget_failure(struct entry *entry)
     entry->failures = 0;
 }
 
-enum verdict entry_judge(const struct entry *entry, const struct request *request, int64_t now_ms, struct failure *ret_failure,
-                         bool *ret_alive)
+enum verdict entry_judge(const struct entry *entry, const struct request *request, int64_t now_ms,
+                         struct failure *ret_failure, bool *ret_alive)
 {
     int64_t left = entry->reply.length ? entry->expires_ms - now_ms : 0;
     int64_t need = renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms);
@@ -257,8 +257,8 @@ enum verdict entry_judge(const struct entry *entry, const struct request *reques
     *ret_alive = alive;
     if (left >= USABLE_MS && left >= need && !request->refresh)
         return VERDICT_SERVE;
-    if (!request->refresh && left >= USABLE_MS && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS && entry->life_ms < need &&
-        entry_too_short(entry, request, now_ms, ret_failure))
+    if (!request->refresh && left >= USABLE_MS && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS &&
+        entry->life_ms < need && entry_too_short(entry, request, now_ms, ret_failure))
         return VERDICT_REFUSE; /* it was just fetched, and the next one would live no longer */
     if (entry->failed && now_ms < entry->failed_until_ms) {
         if (alive)
@@ -272,11 +272,12 @@ enum verdict entry_judge(const struct entry *entry, const struct request *reques
 bool entry_too_short(const struct entry *entry, const struct request *request, int64_t now_ms, struct failure *ret)
 {
     int64_t left = entry->expires_ms - now_ms;
-    if (request->min_valid_s < 0 || left >= renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms))
+    if (request->min_valid_s < 0 ||
+        left >= renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms))
         return false;
     failure_set(ret, FAILURE_TOKEN_TOO_SHORT, CLASS_DEFINITE,
-                "a new token of this authority lives %lld s, and %lld s were asked for", (long long)(entry->life_ms / 1000),
-                (long long)request->min_valid_s);
+                "a new token of this authority lives %lld s, and %lld s were asked for",
+                (long long)(entry->life_ms / 1000), (long long)request->min_valid_s);
     ret->min_valid_s = request->min_valid_s;
     ret->expires_at = entry->expires_at;
     return true;
@@ -322,8 +323,8 @@ static int build_reply(struct entry *entry, const struct tokens *tokens, struct 
         return -ENOMEM;
     if (json_put_text(token, "profile", profile->name) < 0 || json_put_text(token, "value", tokens->access_token) < 0 ||
         json_put_text(token, "type", "Bearer") < 0 || put_header(token, profile->header, tokens->access_token) < 0 ||
-        json_put_time(token, "expiresAt", entry->expires_at) < 0 || json_put_time(token, "refreshAt", entry->refresh_at) < 0 ||
-        put_scopes(token, entry, tokens->scope) < 0 ||
+        json_put_time(token, "expiresAt", entry->expires_at) < 0 ||
+        json_put_time(token, "refreshAt", entry->refresh_at) < 0 || put_scopes(token, entry, tokens->scope) < 0 ||
         json_put_text(token, "resource", request_resource(&entry->request, profile)) < 0 ||
         json_put_text(token, "audience", request_audience(&entry->request, profile)) < 0 ||
         json_put_text(token, "account", holder->identity ? holder->identity->account : NULL) < 0)
@@ -359,7 +360,8 @@ int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_
     return 0;
 }
 
-int entry_fail(struct entry *entry, const struct failure *failure, bool remember, int64_t now_ms, int64_t wall_s, uint16_t random)
+int entry_fail(struct entry *entry, const struct failure *failure, bool remember, int64_t now_ms, int64_t wall_s,
+               uint16_t random)
 {
     entry->failures++;
     int64_t wait_ms = renewal_backoff_ms(failure, entry->failures, random);
@@ -383,7 +385,8 @@ int64_t entry_renew_ms(const struct entry *entry, int64_t now_ms)
         return entry->renew_ms;
     if (entry->failed && entry->failed->kind == FAILURE_LOGIN_REQUIRED)
         return -1;
-    if (entry->failed && entry->failed->kind == FAILURE_AUTHORITY_REFUSED && entry->failed->class == CLASS_DEFINITE && !entry->watchers)
+    if (entry->failed && entry->failed->kind == FAILURE_AUTHORITY_REFUSED && entry->failed->class == CLASS_DEFINITE &&
+        !entry->watchers)
         return -1; /* whoever asks next tries again; nobody asking, nobody does */
     return entry->retry_ms;
 }

@@ -1,7 +1,7 @@
-/* Whose token, is it fresh, who is waiting. The cache owns one holder a profile; a holder owns one entry for each variant
- * that was asked for (scopes, resource, audience, claims); an entry owns its token and the reply bytes that go out.
- * Pure: time comes in as a parameter, nothing here asks anybody. What the conductor hangs on an entry (flight, timer,
- * waiters) it takes off again before the entry goes. */
+/* Whose token, is it fresh, who is waiting. The cache owns one holder a profile; a holder owns one entry for each
+ * variant that was asked for (scopes, resource, audience, claims); an entry owns its token and the reply bytes that go
+ * out. Pure: time comes in as a parameter, nothing here asks anybody. What the conductor hangs on an entry (flight,
+ * timer, waiters) it takes off again before the entry goes. */
 #pragma once
 
 #include "buffer.h"
@@ -30,15 +30,15 @@ struct entry {
     int64_t renew_ms;                        /* -1: only on demand */
     int64_t expires_at, refresh_at;          /* epoch seconds; refresh_at -1: only on demand */
 
-    struct failure *failed; /* why the last fetch failed; NULL: it did not */
-    unsigned failures;      /* in a row */
+    struct failure *failed;  /* why the last fetch failed; NULL: it did not */
+    unsigned failures;       /* in a row */
     int64_t failed_until_ms; /* until then nobody's call is tried */
     int64_t retry_ms;        /* when the background tries again */
-    int64_t asked_ms; /* when a client last asked */
+    int64_t asked_ms;        /* when a client last asked */
 
-    struct flight *flight; /* the request under way for it */
+    struct flight *flight;  /* the request under way for it */
     struct flight *landing; /* the one whose waiters are just being told: they look at the entry, so it stays */
-    struct timer timer;    /* its renewal, set by: */
+    struct timer timer;     /* its renewal, set by: */
     struct conductor *renewer;
     struct watcher *watchers;
 };
@@ -52,9 +52,9 @@ struct holder {
     struct identity *identity; /* who signed in here; NULL: nobody */
     uint64_t sign_in;          /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
-    struct flight *flights;    /* under way or waiting their turn */
-    bool broken;               /* its configuration has a mistake now; profile is the last good one */
-    bool gone;                 /* no longer configured; kept for its flights and its sign-in */
+    struct flight *flights;     /* under way or waiting their turn */
+    bool broken;                /* its configuration has a mistake now; profile is the last good one */
+    bool gone;                  /* no longer configured; kept for its flights and its sign-in */
 };
 
 struct cache;
@@ -71,8 +71,9 @@ void cache_new_epoch(struct cache *);
 /* Every holder, in no order: a malloc'd array, for walks in which holders may go. */
 int cache_holders(const struct cache *, struct holder ***ret, size_t *ret_count);
 
-/* The entry for a request, made when there is none. Beyond LIMIT_CACHE_PER_PROFILE and LIMIT_CACHE_ENTRIES the one least
- * recently asked for that nobody waits for or watches makes room (its timer is stopped): -EBUSY when there is none. */
+/* The entry for a request, made when there is none. Beyond LIMIT_CACHE_PER_PROFILE and LIMIT_CACHE_ENTRIES the one
+ * least recently asked for that nobody waits for or watches makes room (its timer is stopped): -EBUSY when there is
+ * none. */
 int holder_entry(struct cache *, struct holder *, const struct request *, struct entry **ret);
 void holder_drop_entry(struct cache *, struct entry *);
 

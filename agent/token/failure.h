@@ -32,8 +32,9 @@ enum failure_class { CLASS_DEFINITE, CLASS_THROTTLED, CLASS_UNREACHABLE };
 struct failure {
     enum failure_kind kind;
     enum failure_class class;
-    char reason[LIMIT_TEXT];    /* our sentence, or for SIGN_IN_FAILED one of declined, expired, cancelled, other_account */
-    char error[LIMIT_CODE];     /* AUTHORITY_REFUSED: the authority's error code */
+    char
+        reason[LIMIT_TEXT]; /* our sentence, or for SIGN_IN_FAILED one of declined, expired, cancelled, other_account */
+    char error[LIMIT_CODE]; /* AUTHORITY_REFUSED: the authority's error code */
     char description[LIMIT_TEXT]; /* ... its words */
     char correlation_id[LIMIT_CODE];
     char trace_id[LIMIT_CODE];

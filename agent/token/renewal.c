@@ -31,7 +31,8 @@ int64_t renewal_after_ms(const struct profile *profile, int64_t life_ms, int64_t
     } else {
         after = least(life_ms / 10 * 8, life_ms - 2 * renewal_min_valid_ms(profile, -1, life_ms));
         if (refresh_in_s > 0)
-            after = least(after, refresh_in_s * 1000 > life_ms / 10 ? refresh_in_s * 1000 : life_ms / 10); /* not without end */
+            after = least(after, refresh_in_s * 1000 > life_ms / 10 ? refresh_in_s * 1000
+                                                                    : life_ms / 10); /* not without end */
     }
     after = jitter(after, random);
     return after > SOONEST ? after : SOONEST;

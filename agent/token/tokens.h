@@ -15,10 +15,10 @@ struct identity {
 
 /* One answer of a token endpoint. Owned; tokens_clear() wipes it. */
 struct tokens {
-    char *access_token; /* printable ASCII without spaces */
-    char *type;         /* "Bearer" */
-    char *id_token;     /* NULL when none came */
-    char *scope;        /* as granted; NULL: as asked for */
+    char *access_token;           /* printable ASCII without spaces */
+    char *type;                   /* "Bearer" */
+    char *id_token;               /* NULL when none came */
+    char *scope;                  /* as granted; NULL: as asked for */
     struct secret *refresh_token; /* NULL when no new one came */
     int64_t expires_in_s;         /* life from now; -1 unknown */
     int64_t refresh_in_s;         /* the authority's advice; -1 none */
@@ -30,8 +30,8 @@ struct credential {
     struct secret *refresh_token;
     char *scope; /* granted with it, space-separated; NULL unknown */
     struct identity identity;
-    /* A refresh with it may have reached the authority, its answer is lost. Rotation with reuse detection revokes the family
-     * when a used-up token comes again, so the next use is the one retry ... */
+    /* A refresh with it may have reached the authority, its answer is lost. Rotation with reuse detection revokes the
+     * family when a used-up token comes again, so the next use is the one retry ... */
     bool unanswered;
     bool uncertain; /* ... and that has been sent, or was about to be: it is not used again */
 };

@@ -121,7 +121,7 @@ int socket_connect(const char *path, int flags, int *ret_fd)
         return -errno;
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
-    uid_t uid;
+    uid_t uid = (uid_t)-1; /* nobody's */
     int r = socket_peer(fd, &uid, NULL);
     if (r < 0)
         return r;

@@ -13,48 +13,47 @@ check() { # NAME COMMAND...
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        printf '%s\n' "lint: $name" "$output" | head -60
+        printf '%s\n' "lint: $name" "$output" | head -100
     fi
 }
 
-sources=$(git ls-files 'lib/*.c' 'lib/common/*.c' 'agent/*.c' 'agent/*/*.c')
-layout=$(git ls-files '*.c' '*.h')
-flags="-std=gnu11 -D_GNU_SOURCE -DMLTOKEN_VERSION=\"\" -DMLTOKEN_SYSCONFDIR=\"\" -DMLTOKEN_BINDIR=\"\" -include lib/common/banned.h
-       -iquote lib/common -iquote lib -iquote agent $(pkg-config --cflags libcurl json-c libcrypto)"
-
-analyse() { # gcc's own analyser, file by file; it looks into cleanup attributes better since version 12
-    for source in $sources; do
-        # shellcheck disable=SC2086
-        gcc $flags -O1 -fanalyzer -Wno-analyzer-fd-leak -Werror -S -o /dev/null "$source" || return 1
-    done
+files() { tests/lint/files.sh "$@"; }
+each() { # TOOL: two source files at a time
+    files 'lib/*.c' 'agent/*.c' | xargs -n 1 -P 2 tests/lint/one.sh "$1"
 }
+layout() { files '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
 long_files() {
-    # shellcheck disable=SC2086
-    wc -l $sources | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 " lines, grown past one noun"; bad = 1 } END { exit bad }'
+    files 'lib/*.c' 'agent/*.c' | xargs wc -l |
+        awk '$2 != "total" && $1 > 700 { print $2 ": " $1 " lines, grown past one noun"; bad = 1 } END { exit bad }'
 }
-machine_paths() { # nothing of the place where it was written
-    ! git grep -nE '/(work|root|home/[a-z]+)/' -- ':!tests/lint/run.sh' ':!*.1' ':!*.5' ':!README.md' ':!tests/unit' ':!tests/system'
+machine_paths() { # nothing of the place where it was written; pages and tests show homes of people that there are not
+    # shellcheck disable=SC2046
+    ! grep -nE '/(work|root|home/[a-z]+)/' $(files '*' | grep -vE '^(tests/(lint/run\.sh|unit/|system/|fuzz/)|README\.md|lib/man/)') /dev/null
 }
+# Off: nullPointerOutOfMemory, it takes no notice of our checks of malloc() in the caller · varFuncNullUB, log_event() ends
+# with NULL, which POSIX has as a pointer · funcArgOrderDifferent, prototypes leave names out where the type says it all ·
+# missingInclude, the system's headers · memleak in config_file.c, where it cannot see _cleanup_ on a variable that is
+# named like a function.
+cppcheck_all() {
+    files 'lib/*.c' 'agent/*.c' | xargs cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability \
+        --suppress=missingInclude --suppress=nullPointerOutOfMemory --suppress=varFuncNullUB --suppress=funcArgOrderDifferent \
+        --suppress=memleak:agent/config_file.c -D_GNU_SOURCE -Ilib/common -Ilib -Iagent
+}
+page_sound() { # the pages that it names are ours too, and not installed here
+    ! mandoc -T lint -W warning "$1" | grep -v 'referenced manual not found' | grep .
+}
+scripts() { files '*.sh' .ci/run | xargs shellcheck; }
 
-# shellcheck disable=SC2086
-check layout clang-format --dry-run -Werror $layout
-check includes tests/lint/check_includes.sh
-check links tests/lint/check_links.sh
-check hardening tests/lint/check_hardening.sh
-for script in tests/lint/check_*.sh; do
-    case $script in */check_includes.sh | */check_links.sh | */check_hardening.sh) continue ;; esac
+check layout layout
+for script in tests/lint/check_*; do
     check "$script" "$script"
 done
-check analyser analyse
-# shellcheck disable=SC2086
-check cppcheck cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability --suppress=missingInclude \
-    --suppress=nullPointerOutOfMemory -D_GNU_SOURCE -Ilib/common -Ilib -Iagent $sources
-# shellcheck disable=SC2086
-check clang-tidy clang-tidy --quiet --warnings-as-errors='*' $sources -- $flags
-# shellcheck disable=SC2046
-check shellcheck shellcheck $(git ls-files '*.sh') .ci/run
+check analyser each gcc
+check cppcheck cppcheck_all
+check clang-tidy each clang-tidy
+check shellcheck scripts
 for page in lib/man/*.[1-8]; do
-    check "$page" sh -c "! mandoc -T lint -W warning $page | grep -v 'referenced manual not found' | grep ."
+    check "$page" page_sound "$page"
 done
 check "file lengths" long_files
 check "machine paths" machine_paths
