@@ -144,7 +144,7 @@ def test_renewal_can_be_on_demand_only(authority, home, start_agent, mltoken):
 def test_the_authoritys_advice_when_to_renew(authority, home, start_agent, mltoken):
     home.config({"me": person(authority)})
     start_agent()
-    authority.set_client("device", auto_approve="alice", refresh_in=2)
+    authority.set_client("device", auto_approve="alice", token_lifetime=30, refresh_in=3)  # by itself it would be at 24 s
     mltoken("login", "me", "--json").ok()
     assert not refreshes(authority)
-    wait_until(lambda: refreshes(authority), 8)
+    wait_until(lambda: refreshes(authority), 12)
