@@ -7,10 +7,11 @@
 
 /* ---- replying ---------------------------------------------------------------------------------------------------------- */
 
+/* A reply that cannot be made (out of memory) ends the connection: its client must not wait for what never comes. */
 static void send_message(struct call *call, struct buffer *message)
 {
     if (buffer_error(message))
-        connection_ready(call->connection);
+        connection_end(call->connection);
     else if (!call->oneway)
         connection_send(call->connection, buffer_span(message));
 }
@@ -23,6 +24,13 @@ void call_continue(struct call *call, json_object *parameters)
     send_message(call, &message);
 }
 
+static void message_too_long(struct buffer *message)
+{
+    _cleanup_json_ json_object *parameters = json_object_new_object();
+    (void)json_put_text(parameters, "reason", "the reply would be too long");
+    message_error(message, MESSAGE_INTERFACE ".Busy", parameters);
+}
+
 void call_reply(struct call *call, json_object *parameters)
 {
     _cleanup_json_ json_object *owned = parameters;
@@ -30,7 +38,7 @@ void call_reply(struct call *call, json_object *parameters)
     if (message_reply(&message, parameters, false) < 0) {
         buffer_free(&message);
         message = BUFFER(LIMIT_REPLY + 1);
-        message_error(&message, MESSAGE_INTERFACE ".Busy", NULL);
+        message_too_long(&message);
     }
     send_message(call, &message);
     connection_ready(call->connection);

@@ -73,7 +73,7 @@ void connection_free(struct connection *connection)
 }
 
 /* Closes from a task, because whoever sends may still look at the connection. */
-static void end(struct connection *connection)
+void connection_end(struct connection *connection)
 {
     connection->ending = true;
     buffer_clear(&connection->out);
@@ -99,7 +99,7 @@ void connection_send(struct connection *connection, struct span message)
     if (!connection->out.length) {
         ssize_t n = send(connection->fd, message.data, message.length, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            end(connection);
+            connection_end(connection);
             return;
         }
         if (n > 0) {
@@ -111,7 +111,7 @@ void connection_send(struct connection *connection, struct span message)
         set_deadline(connection, LIMIT_REPLY_MS);
     }
     if (buffer_append(&connection->out, message.data, message.length) < 0)
-        end(connection); /* it does not read what it follows */
+        connection_end(connection); /* it does not read what it follows */
     else
         adjust(connection);
 }
@@ -179,7 +179,11 @@ static int take_input(struct connection *connection)
 {
     struct buffer *in = &connection->in;
     char *scratch = connection->server->scratch;
-    ssize_t n = recv(connection->fd, scratch, in->maximum - in->length, MSG_DONTWAIT);
+    /* no more than can be kept: what follows a whole call is the next one, however much of it there is */
+    size_t room = in->maximum - in->length;
+    if (room == 0)
+        return 0;
+    ssize_t n = recv(connection->fd, scratch, room, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n <= 0) {
@@ -192,7 +196,7 @@ static int take_input(struct connection *connection)
     int r = buffer_append(in, scratch + taken, (size_t)(n - taken));
     explicit_bzero(scratch, (size_t)n);
     if (r < 0) {
-        connection_free(connection);
+        connection_free(connection); /* out of memory */
         return -1;
     }
     return process(connection);

@@ -16,9 +16,10 @@ struct server {
     struct listener {
         struct server *server;
         int fd;
-        bool limited, resting; /* resting: out of descriptors, the listener is left alone for a moment */
+        bool limited;
         struct watch watch;
-        struct timer timer;
+        struct timer timer; /* runs while the listener is left alone for a moment: there is no room for another client */
+        int64_t quiet_ms;   /* until then that is not said again */
     } listeners[2];
     size_t listener_count;
     struct connection *connections;
@@ -34,7 +35,7 @@ struct connection {
     int fd;
     bool limited;
     bool processing; /* inside call_begin */
-    bool ending;   /* closes once the output is written */
+    bool ending;     /* closes from its task */
     uint32_t events;
     struct watch watch;
     struct timer deadline;
@@ -48,6 +49,8 @@ void connection_new(struct server *, int fd, bool limited); /* takes fd */
 void connection_free(struct connection *);
 /* Sends a whole message, NUL included: at once as far as it goes, the rest when the client reads. */
 void connection_send(struct connection *, struct span message);
+/* Closes, from a task: whoever sends may still look at the connection. */
+void connection_end(struct connection *);
 /* The call is over: the next one may begin (from a task). */
 void connection_ready(struct connection *);
 /* Goes on with what is in the buffer, from a task. */

@@ -5,14 +5,24 @@
 #include "server/memo.h"
 #include "socket_path.h"
 #include <errno.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
-enum { REST_MS = 100 };
+enum { REST_MS = 100, TELL_MS = 60000 };
+
+/* How many clients there may be: a crowd that is only connected must not take the descriptors that a fetch needs. */
+static size_t most_connections(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= LIMIT_CONNECTIONS + LIMIT_RESERVE)
+        return LIMIT_CONNECTIONS;
+    size_t all = (size_t)limit.rlim_cur;
+    return all >= 2 * LIMIT_RESERVE ? all - LIMIT_RESERVE : all / 2;
+}
 
 static void on_rested(void *arg)
 {
     struct listener *listener = arg;
-    listener->resting = false;
     (void)watch_modify(&listener->watch, EPOLLIN);
 }
 
@@ -22,9 +32,9 @@ static void rest(struct listener *listener)
     struct loop *loop = listener->server->loop;
     if (timer_start(loop, &listener->timer, loop_now(loop) + REST_MS, on_rested, listener) < 0)
         return;
-    if (!listener->resting)
+    if (loop_now(loop) >= listener->quiet_ms)
         log_event(LOG_LEVEL_WARNING, "no more connections can be taken for now", NULL);
-    listener->resting = true;
+    listener->quiet_ms = loop_now(loop) + TELL_MS;
     (void)watch_modify(&listener->watch, 0);
 }
 
@@ -33,9 +43,10 @@ static void on_client(void *arg, uint32_t events)
     (void)events;
     struct listener *listener = arg;
     struct server *server = listener->server;
+    size_t most = most_connections();
     for (int i = 0; i < LIMIT_ACCEPTS; i++) {
         uid_t uid;
-        if (server->connection_count >= LIMIT_CONNECTIONS) {
+        if (server->connection_count >= most) {
             rest(listener);
             return;
         }

@@ -10,6 +10,7 @@
 #define LIMIT_REPLY_DEPTH   16
 #define LIMIT_REPLY_MS      30000 /* a client that does not read its reply is dropped */
 #define LIMIT_CONNECTIONS   16384 /* further clients wait in the listen queue */
+#define LIMIT_RESERVE       256   /* descriptors that are no client's; half of all when there are few */
 #define LIMIT_ACCEPTS       64    /* connections taken per wake-up */
 #define LIMIT_BACKLOG       4096
 #define LIMIT_WATCHES       256 /* connections that follow a token */
