@@ -111,6 +111,8 @@ int sockets_open(const struct socket_path *path, struct sockets *ret, char *prob
         *ret = sockets;
         return 0;
     }
+    if (!sockets.activated && sockets.agent >= 0)
+        (void)unlink(path->agent);
     close_cleanup(&sockets.agent);
     close_cleanup(&sockets.get);
     close(sockets.lock);
