@@ -251,3 +251,10 @@ def test_basic_credentials_are_encoded_before_base64(authority, home, start_agen
     get(home, start_agent, mltoken, service(authority, home, "svc-basic", client_auth="client_secret_basic")).ok()
     raw = base64.b64decode(authority.requests("token")[0].headers["authorization"][6:]).decode()
     assert SECRET_ODD not in raw and raw.count(":") == 1
+
+
+def test_a_command_that_prints_nul(authority, home, start_agent, mltoken):
+    script = home.write("bin/give", "#!/bin/sh\nprintf 'a\\0b'\n", 0o700)
+    profile = {**service(authority, home), "client_secret": f"command:{script}"}
+    assert "client_secret" in get(home, start_agent, mltoken, profile).failed(3)
+    assert authority.count("token") == 0

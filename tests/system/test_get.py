@@ -196,3 +196,22 @@ def test_stdout_that_cannot_be_written(setup, home, mltoken):
     done = subprocess.run(f"{shlex.quote(program('mltoken'))} get svc > /dev/full", shell=True, env=home.env(), check=False,
                           capture_output=True, timeout=20)
     assert done.returncode == 1
+
+
+def test_min_valid_fetches_a_longer_one_when_the_cached_is_too_short(setup, authority, mltoken):
+    authority.set_client("svc", token_lifetime=20)
+    first = mltoken("get", "svc").out
+    time.sleep(2)
+    assert mltoken("get", "svc").out == first
+    second = mltoken("get", "svc", "--min-valid", "19").ok().out
+    assert second != first
+    assert mltoken("get", "svc").out == second
+
+
+def test_a_longer_token_asked_for_while_the_authority_is_down(setup, authority, mltoken):
+    """TokenTooShort is said of a new token alone; nobody knows what a new one would be."""
+    authority.set_client("svc", token_lifetime=20)
+    mltoken("get", "svc").ok()
+    time.sleep(1.5)
+    authority.pause()
+    mltoken("get", "svc", "--min-valid", "19").failed(6)

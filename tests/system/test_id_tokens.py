@@ -171,3 +171,12 @@ def test_escapes_in_claims_are_cleaned(setup, authority, mltoken):
         out = mltoken("verify", *option, input=token).ok().out
         assert "\x1b" not in out and "\u202e" not in out and "\r" not in out
     assert json.loads(out)
+
+
+def test_keys_are_fetched_once_and_again_when_they_roll_over(setup, authority, mltoken):
+    for _ in range(3):
+        mltoken("verify", "--profile", "me", input=authority.mint()).ok()
+    assert authority.count("jwks") == 1
+    authority.rollover()
+    mltoken("verify", "--profile", "me", input=authority.mint()).ok()
+    assert authority.count("jwks") == 2

@@ -292,3 +292,25 @@ def test_stopping_answers_who_waits(setup, home, authority):
         pass
     connection.close()
     wait_until(lambda: not os.path.exists(home.socket))
+
+
+def test_states_of_what_cannot_work(authority, home, start_agent, varlink):
+    good = service(authority, home)
+    home.config({"failing": service(authority, home, "load-1"), "invalid": {**good, "grant": "magic"},
+                 "secretless": {**good, "client_secret": "file:/nonexistent"}})
+    start_agent()
+    authority.fault("token", status=503)
+    v = varlink()
+    for name in ("failing", "secretless", "invalid"):
+        v.error("GetToken", profile=name)
+    states = {r["profile"]["name"]: r["profile"] for r in v.more("List")}
+    assert states["failing"]["state"] == "failing" and states["failing"]["lastError"]
+    assert states["invalid"]["state"] == "invalid" and "grant" in states["invalid"]["lastError"]
+    assert states["secretless"]["state"] == "secret_missing"
+
+
+def test_watch_tells_no_token_twice(setup, varlink, authority):
+    authority.set_client("svc", token_lifetime=3)
+    watch = varlink().more("Watch", profile="p")
+    found = [next(watch)["token"]["value"] for _ in range(3)]
+    assert len(set(found)) == 3
