@@ -169,10 +169,11 @@ void reload_now(struct reload *reload, bool forgive)
 /* What an event asks for: nothing, to wait until things have settled, or to read at once. */
 static uint32_t concerns(const struct reload *reload, const struct inotify_event *event)
 {
+    static const uint32_t made = IN_CREATE | IN_ISDIR; /* a directory may hold the file before we watch it */
     for (size_t i = 0; i < FILES; i++) {
         const struct file *file = &reload->files[i];
         if (file->watch == event->wd && (event->len == 0 || strcmp(event->name, file->name) == 0))
-            return event->mask;
+            return (event->mask & made) == made ? (uint32_t)IN_CLOSE_WRITE : event->mask;
     }
     return 0;
 }

@@ -49,7 +49,6 @@ static void show_countdown(struct session *session)
 
 struct wanted {
     const char *profile;
-    size_t count;
     char host[256];
 };
 
@@ -58,21 +57,21 @@ static int find_authority(void *arg, json_object *parameters)
     struct wanted *wanted = arg;
     json_object *profile;
     const char *name, *authority;
-    if (json_member(parameters, "profile", &profile) < 0 || json_string(profile, "name", LIMIT_PROFILE_NAME, &name) < 0)
-        return 0;
-    wanted->count++;
-    if ((!wanted->profile || strcmp(wanted->profile, name) == 0) &&
+    if (json_member(parameters, "profile", &profile) == 0 &&
+        json_string(profile, "name", LIMIT_PROFILE_NAME, &name) == 0 && strcmp(wanted->profile, name) == 0 &&
         json_string(profile, "authority", LIMIT_URL, &authority) == 0)
         (void)uri_host(authority, wanted->host, sizeof(wanted->host));
     return 0;
 }
 
-/* Without a name it is only known when there is no choice. */
 static void learn_authority(struct session *session)
 {
+    _cleanup_json_ json_object *status = NULL;
     struct wanted wanted = {.profile = session->login->profile};
-    int r = agent_call_more(session->context, MESSAGE_INTERFACE ".List", NULL, find_authority, &wanted);
-    if (r == 0 && (wanted.profile || wanted.count == 1))
+    if (!wanted.profile && (agent_call(session->context, MESSAGE_INTERFACE ".Status", NULL, &status) < 0 ||
+                            json_string(status, "defaultProfile", LIMIT_PROFILE_NAME, &wanted.profile) < 0))
+        return;
+    if (agent_call_more(session->context, MESSAGE_INTERFACE ".List", NULL, find_authority, &wanted) == 0)
         (void)snprintf(session->authority, sizeof(session->authority), "%s", wanted.host);
 }
 
