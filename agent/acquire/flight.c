@@ -309,9 +309,10 @@ static void on_credential(void *arg, int error, const struct credential *credent
     struct flight *flight = arg;
     struct failure why;
     flight->store = NULL;
-    flight->sign_in = flight->holder->sign_in;
-    if (!profile_same_binding(flight->profile, flight->holder->profile))
-        error = -ENOENT; /* what is kept now belongs to other settings, and must not be sent by these */
+    if (flight->op != GRANT_REVOKE)
+        flight->sign_in = flight->holder->sign_in;
+    if (flight->sign_in != flight->holder->sign_in || !profile_same_binding(flight->profile, flight->holder->profile))
+        error = -ENOENT; /* what is kept now is of others or for other settings: these must not send it */
     if (error == 0)
         error = credential_copy(credential, &flight->held);
     flight->has_held = error == 0;
@@ -396,6 +397,7 @@ int flight_new(struct conductor *conductor, struct holder *holder, enum grant_op
     flight->holder = holder;
     flight->profile = profile_ref(holder->profile);
     flight->generation = holder->generation;
+    flight->sign_in = holder->sign_in;
     flight->since_ms = loop_now(conductor->loop);
     flight->op = op;
     flight->serial = op != GRANT_LOGIN && (flight->profile->grant->ops & GRANT_LOGIN) != 0;

@@ -22,7 +22,7 @@ struct flight {
     struct request request;
     struct waiter waiters;        /* a ring */
     int64_t since_ms;             /* when it was asked for */
-    uint64_t sign_in;             /* of the holder, as the credential was read */
+    uint64_t sign_in;             /* of the holder: as the credential was read; REVOKE: as it was asked for */
     int64_t sent_ms, sent_wall_s; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 

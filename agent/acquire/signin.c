@@ -156,7 +156,8 @@ void logout_cancel(struct logout *logout)
 
 void logout_landed(struct flight *flight, bool revoked, const struct failure *failure)
 {
-    forget(flight->conductor, flight->holder);
+    if (flight->sign_in == flight->holder->sign_in) /* else somebody has signed in since, or it is forgotten already */
+        forget(flight->conductor, flight->holder);
     struct logout *logout = flight->logout; /* now: the end of a watch may have closed who waited */
     log_event(LOG_LEVEL_INFO, "signed out", "PROFILE", flight->profile->name, "REVOKED", revoked ? "yes" : "no",
               "REASON", failure ? failure->reason : NULL, NULL);

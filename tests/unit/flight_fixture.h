@@ -35,7 +35,8 @@ static struct {
     struct failure failure;
     int64_t life_s;
     const char *account;
-    char held[64]; /* the refresh token that the last machine was given, "" for none */
+    char secret[64]; /* that the last STEP_SECRET gave */
+    char held[64];   /* the refresh token that the last machine was given, "" for none */
 } world;
 
 static int fake_step(struct machine *machine, struct step *ret)
@@ -98,6 +99,8 @@ static int fake_next(void *state, const struct answer *answer, const struct tick
         *ret = (struct step){.kind = STEP_FAIL, .fail = answer->why};
         return 0;
     }
+    if (answer->body.length)
+        (void)snprintf(world.secret, sizeof(world.secret), "%.*s", (int)answer->body.length, answer->body.data);
     return fake_step(state, ret);
 }
 

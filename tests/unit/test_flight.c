@@ -518,303 +518,6 @@ static void forgiveness(void **state)
     assert_string_equal("a/2", asker.value);
 }
 
-/* ---- people
- * ------------------------------------------------------------------------------------------------------------ */
-
-struct person {
-    struct login login;
-    int prompts, done;
-    bool cancels; /* at the first prompt */
-    char account[64];
-    struct failure why;
-};
-
-static void on_prompted(void *arg, const struct prompt_step *step)
-{
-    struct person *person = arg;
-    assert_string_equal("A", step->user_code);
-    person->prompts++;
-    if (person->cancels)
-        login_cancel(&person->login);
-}
-
-static void on_signed_in(void *arg, const struct identity *identity, int64_t expires_at, const struct failure *failure)
-{
-    struct person *person = arg;
-    (void)expires_at;
-    person->done++;
-    person->why = failure ? *failure : (struct failure){.kind = FAILURE_NONE};
-    (void)snprintf(person->account, sizeof(person->account), "%.60s", identity ? identity->account : "");
-    login_cancel(&person->login); /* too late, and allowed */
-}
-
-static void begin_login(struct person *person)
-{
-    struct failure why;
-    person->login = (struct login){.prompted = on_prompted, .done = on_signed_in, .arg = person};
-    assert_int_equal(0, conductor_login(world.conductor, holder_of("person"), &person->login, &why));
-}
-
-static void sign_in(const char *account)
-{
-    struct person person = {0};
-    world.login = "psd";
-    world.account = account;
-    begin_login(&person);
-    spin(0);
-    assert_int_equal(1, person.done);
-    assert_int_equal(FAILURE_NONE, person.why.kind);
-    assert_string_equal(account, person.account);
-    assert_int_equal(0, world.conductor->logins);
-}
-
-static void signing_in(void **state)
-{
-    (void)state;
-    struct asker asker;
-    world.acquire = "f";
-    fail_with(FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE);
-    get(&asker, "person");
-    assert_int_equal(FAILURE_LOGIN_REQUIRED, asker.why.kind);
-    sign_in("alice");
-    get(&asker, "person"); /* the sign-in's own token */
-    assert_string_equal("p/2", asker.value);
-    world.acquire = "sd";
-    age("person", 3599 * 1000);
-    spin(0);
-    assert_string_equal("r2", world.held);
-    get(&asker, "person");
-    assert_string_equal("p/3", asker.value);
-}
-
-static void signing_in_is_cancelled_at_each_step(void **state)
-{
-    static const char *const scripts[] = {"wpsd", "pwsd", "pswd", "psd"};
-    (void)state;
-    for (size_t i = 0; i < ELEMENTS(scripts); i++) {
-        struct person person = {0};
-        world.login = scripts[i];
-        begin_login(&person);
-        if (i < 3)
-            spin(0);
-        login_cancel(&person.login);
-        login_cancel(&person.login);
-        spin(0);
-        assert_int_equal(0, person.done);
-        assert_int_equal(0, world.conductor->logins);
-        assert_null(holder_of("person")->flights);
-    }
-}
-
-static void signing_in_is_cancelled_by_its_prompt(void **state)
-{
-    (void)state;
-    struct person person = {.cancels = true};
-    world.login = "psd";
-    begin_login(&person);
-    spin(0);
-    assert_int_equal(1, person.prompts);
-    assert_int_equal(0, person.done);
-    assert_null(holder_of("person")->identity);
-    assert_int_equal(0, world.conductor->logins);
-}
-
-static void too_many_sign_ins(void **state)
-{
-    static struct person people[LIMIT_LOGINS + 1];
-    struct failure why;
-    (void)state;
-    world.login = "w";
-    for (size_t i = 0; i < LIMIT_LOGINS; i++)
-        begin_login(&people[i]);
-    people[LIMIT_LOGINS].login = (struct login){.arg = &people[LIMIT_LOGINS]};
-    assert_int_equal(-1, conductor_login(world.conductor, holder_of("person"), &people[LIMIT_LOGINS].login, &why));
-    assert_int_equal(FAILURE_BUSY, why.kind);
-    for (size_t i = 0; i < LIMIT_LOGINS; i++)
-        login_cancel(&people[i].login);
-    assert_int_equal(0, world.conductor->logins);
-    assert_int_equal(-1, conductor_login(world.conductor, holder_of("alone"), &people[0].login, &why));
-    assert_int_equal(FAILURE_NOT_SUPPORTED, why.kind);
-}
-
-/* Bob signs in while Alice's renewal is in the air: her new refresh token must not replace his. */
-static void a_new_sign_in_outlives_an_old_renewal(void **state)
-{
-    (void)state;
-    struct asker asker;
-    sign_in("alice"); /* r1 */
-    world.acquire = "wsd";
-    age("person", 3599 * 1000);
-    spin(0);        /* machine 2 */
-    sign_in("bob"); /* r3 */
-    world.account = "alice";
-    let_go("person");
-    assert_string_equal("bob", holder_of("person")->identity->account);
-    get(&asker, "person");
-    assert_string_equal("p/3", asker.value);
-    world.account = "bob";
-    world.acquire = "sd";
-    age("person", 3599 * 1000);
-    spin(0);
-    assert_string_equal("r3", world.held);
-}
-
-/* A refresh token that is used up must be replaced even when the settings have changed, or the profile is gone for a
- * moment, as long as it is the same sign-in. */
-static void a_rotated_token_is_kept_whatever_changes(void **state)
-{
-    (void)state;
-    struct asker asker;
-    for (int gone = 0; gone < 2; gone++) {
-        sign_in("alice");
-        world.acquire = "wsd";
-        age("person", 3599 * 1000);
-        spin(0);
-        int renewal = world.machines;
-        char rotated[16];
-        (void)snprintf(rotated, sizeof(rotated), "r%d", renewal);
-        if (gone)
-            configure(CONFIG(ALONE));
-        else
-            configure(CONFIG({.name = "person", .grant = &grant_person, .client_id = "p", .settings = "scope=y"}));
-        let_go("person");
-        configure(CONFIG(PERSON));
-        world.acquire = "d";
-        get(&asker, "person");
-        assert_string_equal(rotated, world.held);
-    }
-}
-
-/* Another client id: the sign-in does not belong to it. */
-static void a_sign_in_is_bound(void **state)
-{
-    (void)state;
-    struct asker asker, waiting = {0};
-    sign_in("alice");
-    world.acquire = "wsd";
-    age("person", 3599 * 1000);
-    spin(0);
-    configure(CONFIG({.name = "person", .grant = &grant_person, .client_id = "q"}));
-    assert_null(holder_of("person")->identity);
-    ask(&waiting, "person");
-    let_go("person");
-    world.acquire = "d";
-    spin(0);
-    assert_null(holder_of("person")->identity);
-    assert_string_equal("", world.held);
-    let_go("person");
-    get(&asker, "person");
-    assert_int_equal('q', asker.value[0]);
-}
-
-/* A renewal waits its turn; meanwhile the settings change and somebody signs in under the new ones. The old machine
- * must not be given the new refresh token. */
-static void a_queued_renewal_never_sees_a_new_binding(void **state)
-{
-    (void)state;
-    struct asker first = {0}, queued = {0};
-    char *scopes[] = {(char *)(uintptr_t) "x", NULL};
-    struct request with_scopes = {.scopes = scopes, .min_valid_s = -1};
-    sign_in("alice");
-    world.acquire = "wd";
-    age("person", 3599 * 1000);
-    spin(0);
-    ask_with(&queued, "person", &with_scopes);
-    spin(0);
-    int before = world.machines;
-    configure(CONFIG({.name = "person", .grant = &grant_person, .client_id = "q"}));
-    sign_in("bob");
-    let_go("person");                             /* now the queue moves */
-    assert_int_equal(before + 2, world.machines); /* bob's sign-in, and one for who waits, by the new settings */
-    let_go("person");
-    assert_int_equal(1, queued.told);
-    assert_int_equal('q', queued.value[0]);
-    get(&first, "person");
-    assert_int_equal('q', first.value[0]);
-}
-
-struct leaver {
-    struct logout logout;
-    int done;
-    bool revoked;
-};
-
-static void on_signed_out(void *arg, bool revoked, const struct failure *why)
-{
-    struct leaver *leaver = arg;
-    (void)why;
-    leaver->done++;
-    leaver->revoked = revoked;
-}
-
-static void sign_out(struct leaver *leaver)
-{
-    struct failure why;
-    leaver->logout = (struct logout){.done = on_signed_out, .arg = leaver};
-    assert_int_equal(0, conductor_logout(world.conductor, holder_of("person"), &leaver->logout, &why));
-}
-
-static void signing_out(void **state)
-{
-    (void)state;
-    struct leaver leaver = {0};
-    struct failure why;
-    struct asker asker;
-    sign_in("alice");
-    sign_out(&leaver);
-    spin(0);
-    assert_int_equal(1, leaver.done);
-    assert_true(leaver.revoked);
-    assert_string_equal("r1", world.held);
-    assert_null(holder_of("person")->identity);
-    assert_int_equal(0, secret_arena_used());
-    get(&asker, "person");
-    assert_string_equal("", world.held);
-    assert_int_equal(1, conductor_logout(world.conductor, holder_of("alone"), &leaver.logout, &why));
-}
-
-static void signing_out_during_a_renewal(void **state)
-{
-    (void)state;
-    struct leaver leaver = {0}, another = {0};
-    struct asker waiting = {0};
-    sign_in("alice");
-    world.acquire = "wsd";
-    age("person", 3599 * 1000);
-    spin(0); /* machine 2 */
-    ask(&waiting, "person");
-    sign_out(&leaver);
-    sign_out(&another);
-    logout_cancel(&another.logout);
-    spin(0);
-    assert_int_equal(2, world.machines);
-    assert_int_equal(0, leaver.done);
-    world.revoke = "d";
-    let_go("person");
-    assert_int_equal(1, leaver.done);
-    assert_int_equal(0, another.done);
-    assert_int_equal(1, waiting.told);
-    assert_null(holder_of("person")->identity);
-    assert_null(holder_of("person")->flights);
-    spin(0);
-    assert_int_equal(0, secret_arena_used());
-}
-
-static void signing_out_that_fails_forgets_all_the_same(void **state)
-{
-    (void)state;
-    struct leaver leaver = {0};
-    sign_in("alice");
-    world.revoke = "f";
-    fail_with(FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE);
-    sign_out(&leaver);
-    spin(0);
-    assert_int_equal(1, leaver.done);
-    assert_false(leaver.revoked);
-    assert_null(holder_of("person")->identity);
-    assert_int_equal(0, secret_arena_used());
-}
-
 /* ---- watchers
  * ---------------------------------------------------------------------------------------------------------- */
 
@@ -995,8 +698,21 @@ static void lives_of_every_length(void **state)
     assert_int_equal(FAILURE_BUSY, asker.why.kind);
 }
 
-/* ---- the CA file
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- files and secrets
+ * ------------------------------------------------------------------------------------------------- */
+
+static void wait_for(const struct asker *asker)
+{
+    for (int i = 0; i < 500 && !asker->told; i++)
+        spin(10);
+    assert_int_equal(1, asker->told);
+}
+
+static void open_worker(void)
+{
+    assert_int_equal(0, worker_new(world.loop, &world.worker));
+    world.conductor->worker = world.worker;
+}
 
 static void the_ca_file_is_read_first(void **state)
 {
@@ -1006,22 +722,89 @@ static void the_ca_file_is_read_first(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, "pem", 3) == 3);
     close(fd);
-    /* the loop of this test is made before the worker, as nowhere else: it is only forked */
-    assert_int_equal(0, worker_new(world.loop, &world.worker));
-    world.conductor->worker = world.worker;
+    open_worker();
     configure(CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .ca_file = path, .settings = "1"}));
     ask(&asker, "alone");
-    for (int i = 0; i < 500 && !asker.told; i++)
-        spin(10);
+    wait_for(&asker);
     assert_string_equal("a/1", asker.value);
     unlink(path);
     configure(CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .ca_file = path, .settings = "2"}));
     asker = (struct asker){0};
     ask(&asker, "alone");
-    for (int i = 0; i < 500 && !asker.told; i++)
-        spin(10);
+    wait_for(&asker);
     assert_int_equal(FAILURE_INVALID_CONFIGURATION, asker.why.kind);
     assert_non_null(strstr(asker.why.reason, "there is no such file"));
+    assert_int_equal(1, world.machines); /* nothing was begun without it */
+}
+
+/* A profile whose secret is what a program or a file gives. */
+static struct config *with_source(enum source_kind kind, const char *value, const char *settings)
+{
+    struct config *config =
+        CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .settings = settings}, OTHER);
+    static char *argv[4] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", NULL, NULL};
+    struct profile *profile = config->profiles[0];
+    argv[2] = text_of(profile, value);
+    profile->client_secret = (struct source){.kind = kind, .value = argv[2], .argv = argv};
+    return config;
+}
+
+static void secrets_from_everywhere(void **state)
+{
+    static const struct {
+        enum source_kind kind;
+        const char *value, *got, *problem;
+    } cases[] = {
+        {SOURCE_COMMAND, "echo s3cret", "s3cret", NULL},
+        {SOURCE_COMMAND, "printf 's3cret\r\n'", "s3cret", NULL},
+        {SOURCE_COMMAND, "printf 's3cret\n\n'", "s3cret\n", NULL},
+        {SOURCE_COMMAND, "true", NULL, "it is empty"},
+        {SOURCE_COMMAND, "echo s3cret; exit 1", NULL, "it exited with status 1"},
+        {SOURCE_FILE, "/nonexistent/s3cret-file", NULL, "there is no such file"},
+        {SOURCE_FILE, "/etc", NULL, "it is not a regular file"},
+        {SOURCE_ENV, "MLTOKEN_NOT_THERE", NULL, "not in the agent's environment"},
+        {SOURCE_CREDENTIAL, "none", NULL, "CREDENTIALS_DIRECTORY"},
+        {SOURCE_NONE, "", NULL, "says nothing about it"},
+    };
+    (void)state;
+    open_worker();
+    world.acquire = "Sd";
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        struct asker asker = {0};
+        char settings[16];
+        (void)snprintf(settings, sizeof(settings), "%zu", i);
+        configure(with_source(cases[i].kind, cases[i].value, settings));
+        *world.secret = '\0';
+        ask(&asker, "alone");
+        wait_for(&asker);
+        if (cases[i].got) {
+            assert_int_equal('a', asker.value[0]);
+            assert_string_equal(cases[i].got, world.secret);
+            continue;
+        }
+        assert_int_equal(FAILURE_SECRET_MISSING, asker.why.kind);
+        assert_string_equal("client_secret", asker.why.name);
+        if (!strstr(asker.why.reason, cases[i].problem))
+            fail_msg("case %zu: %s", i, asker.why.reason);
+        if (cases[i].kind == SOURCE_COMMAND) /* its arguments may hold what nobody else should see */
+            assert_null(strstr(asker.why.reason, "s3cret"));
+    }
+}
+
+/* The program that was to give the secret is under way when everything ends. */
+static void ending_while_a_secret_is_awaited(void **state)
+{
+    (void)state;
+    static struct asker asker;
+    open_worker();
+    world.acquire = "Sd";
+    configure(with_source(SOURCE_COMMAND, "sleep 1000", "1"));
+    asker = (struct asker){0};
+    ask(&asker, "alone");
+    spin(50);
+    assert_non_null(holder_of("alone")->flights->job);
+    configure(CONFIG(OTHER));
+    assert_int_equal(FAILURE_NO_SUCH_PROFILE, asker.why.kind);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -1052,17 +835,6 @@ int main(void)
         TEST(removed_and_back),
         TEST(broken_in_flight),
         TEST(forgiveness),
-        TEST(signing_in),
-        TEST(signing_in_is_cancelled_at_each_step),
-        TEST(signing_in_is_cancelled_by_its_prompt),
-        TEST(too_many_sign_ins),
-        TEST(a_new_sign_in_outlives_an_old_renewal),
-        TEST(a_rotated_token_is_kept_whatever_changes),
-        TEST(a_sign_in_is_bound),
-        TEST(a_queued_renewal_never_sees_a_new_binding),
-        TEST(signing_out),
-        TEST(signing_out_during_a_renewal),
-        TEST(signing_out_that_fails_forgets_all_the_same),
         TEST(watchers_survive_failures),
         TEST(following_a_cold_profile),
         TEST(watchers_leave_while_they_are_told),
@@ -1070,6 +842,8 @@ int main(void)
         TEST(renewal_runs_ahead_while_somebody_asks),
         TEST(lives_of_every_length),
         TEST(the_ca_file_is_read_first),
+        TEST(secrets_from_everywhere),
+        TEST(ending_while_a_secret_is_awaited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
