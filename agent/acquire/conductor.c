@@ -130,7 +130,9 @@ static int no_such_profile(const struct conductor *conductor, const char *name, 
 {
     const struct config *config = conductor->config;
     const char *nearest = NULL;
-    if (config->profile_count == 0) {
+    if (config->profile_count == 0 && config->problem_count > 0) {
+        failure_set(why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE, "%s", config->problems[0]);
+    } else if (config->profile_count == 0) {
         failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE,
                     "no profile is configured yet; mltoken config new writes one");
     } else if (!name) {

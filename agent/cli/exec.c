@@ -99,8 +99,9 @@ int command_exec(struct context *context, int argc, char **argv)
                                 .rest = true};
     struct arguments arguments;
     int r = options_parse(context, &usage, argc, argv, &arguments);
-    if (r == OPTIONS_GO)
-        r = check_variables(&variables);
+    if (r != OPTIONS_GO)
+        return r;
+    r = check_variables(&variables);
     if (r != EXIT_DONE)
         return r;
     if (!arguments.rest || !arguments.rest[0]) {

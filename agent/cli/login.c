@@ -19,7 +19,6 @@
 struct session {
     struct context *context;
     const struct login *login;
-    char authority[256]; /* its host; "" when not known */
     int signals;         /* a signalfd */
     bool terminal;       /* stderr is one */
     int64_t expires_at;  /* of the code; 0: no countdown */
@@ -43,36 +42,6 @@ static void show_countdown(struct session *session)
     text_duration(span, sizeof(span), left);
     (void)fprintf(stderr, "\rwaiting, %s left (Ctrl-C ends it)\033[K", span);
     session->counting = true;
-}
-
-/* ---- whose address is it ---- */
-
-struct wanted {
-    const char *profile;
-    char host[256];
-};
-
-static int find_authority(void *arg, json_object *parameters)
-{
-    struct wanted *wanted = arg;
-    json_object *profile;
-    const char *name, *authority;
-    if (json_member(parameters, "profile", &profile) == 0 &&
-        json_string(profile, "name", LIMIT_PROFILE_NAME, &name) == 0 && strcmp(wanted->profile, name) == 0 &&
-        json_string(profile, "authority", LIMIT_URL, &authority) == 0)
-        (void)uri_host(authority, wanted->host, sizeof(wanted->host));
-    return 0;
-}
-
-static void learn_authority(struct session *session)
-{
-    _cleanup_json_ json_object *status = NULL;
-    struct wanted wanted = {.profile = session->login->profile};
-    if (!wanted.profile && (agent_call(session->context, MESSAGE_INTERFACE ".Status", NULL, &status) < 0 ||
-                            json_string(status, "defaultProfile", LIMIT_PROFILE_NAME, &wanted.profile) < 0))
-        return;
-    if (agent_call_more(session->context, MESSAGE_INTERFACE ".List", NULL, find_authority, &wanted) == 0)
-        (void)snprintf(session->authority, sizeof(session->authority), "%s", wanted.host);
 }
 
 /* ---- prompts ---- */
@@ -104,15 +73,15 @@ static int refuse(const char *address)
     return EXIT_REFUSED;
 }
 
-static int check_address(struct session *session, const char *address)
+static int check_address(const char *address, const char *authority_host)
 {
     if (!address)
         return EXIT_DONE;
     char host[256];
     if (!uri_is_safe(address) || uri_host(address, host, sizeof(host)) < 0)
         return refuse(address);
-    if (session->authority[0] && strcasecmp(session->authority, host) != 0)
-        remark(false, "Note: this address is on %s, not on the authority's own host %s.", host, session->authority);
+    if (authority_host)
+        remark(false, "Note: this address is on %s, not on the authority's own host %s.", host, authority_host);
     return EXIT_DONE;
 }
 
@@ -127,7 +96,7 @@ static int show_prompt(struct session *session, json_object *prompt)
     const struct login *login = session->login;
     const char *uri = member(prompt, "verificationUri"), *complete = member(prompt, "verificationUriComplete");
     const char *code = member(prompt, "userCode"), *words = member(prompt, "message");
-    if (check_address(session, uri) != EXIT_DONE || (complete && (!uri_is_safe(complete) || !uri)))
+    if (check_address(uri, member(prompt, "authorityHost")) != EXIT_DONE || (complete && (!uri_is_safe(complete) || !uri)))
         return complete && uri && uri_is_safe(uri) ? refuse(complete) : EXIT_REFUSED;
     _cleanup_buffer_ struct buffer text = BUFFER(16384);
     if (uri) {
@@ -190,7 +159,7 @@ static int on_reply(struct session *session, json_object *reply, bool continues)
     int r = EXIT_DONE;
     if (!done && json_member(reply, "prompt", &prompt) == 0) {
         const char *uri = member(prompt, "verificationUri");
-        r = !json ? show_prompt(session, prompt) : check_address(session, uri);
+        r = !json ? show_prompt(session, prompt) : check_address(uri, member(prompt, "authorityHost"));
     }
     if (r == EXIT_DONE && json)
         r = output_json(reply);
@@ -255,7 +224,6 @@ int login_run(struct context *context, const struct login *login)
     sigaddset(&ends, SIGHUP);
     (void)sigprocmask(SIG_BLOCK, &ends, &before);
     _cleanup_close_ int signals = session.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
-    learn_authority(&session);
     int r = start(&session);
     int code = r < 0 ? report(context, r, "cannot sign in", login->profile) : follow(&session);
     if (code != EXIT_DONE)

@@ -5,6 +5,7 @@
 #include "cleanup.h"
 #include <dlfcn.h>
 #include <qrencode.h>
+#include <sys/ioctl.h>
 
 /* What people set; setlocale() would read files at each start for this one question. */
 static bool utf8(void)
@@ -38,6 +39,13 @@ static void draw(struct buffer *to, const QRcode *code)
 typedef QRcode *encode_fn(const char *, int, QRecLevel, QRencodeMode, int);
 typedef void free_fn(QRcode *);
 
+/* How many columns the terminal has; 80 when it does not say. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 bool qr_show(const char *text)
 {
     const char *terminal = getenv("TERM");
@@ -51,7 +59,7 @@ bool qr_show(const char *text)
     *(void **)&encode = dlsym(library, "QRcode_encodeString");
     *(void **)&release = dlsym(library, "QRcode_free");
     QRcode *code = encode && release ? encode(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1) : NULL;
-    bool shown = code && code->width <= 76;
+    bool shown = code && code->width + 8 <= columns();
     if (shown) {
         _cleanup_buffer_ struct buffer picture = BUFFER(65536);
         draw(&picture, code);

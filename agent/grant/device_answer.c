@@ -31,6 +31,23 @@ static const char *check_address(const char *text, const struct profile *profile
     return NULL;
 }
 
+/* The authority's own host, when the address is on another one that nobody announced; else NULL. Where Microsoft and
+ * Google send people is known. */
+static int find_elsewhere(const struct url *address, const struct profile *profile, char **ret)
+{
+    static const char *const microsoft[] = {"microsoft.com", "www.microsoft.com", "login.microsoft.com", NULL};
+    static const char *const google[] = {"google.com", "www.google.com", NULL};
+    struct url home;
+    const char *base = profile->authority ? profile->authority : profile->device_authorization_endpoint;
+    if (!base || url_parse(base, &home) < 0 || url_same_host(address, &home) ||
+        (profile->verification_hosts && url_host_in(address, profile->verification_hosts)) ||
+        (url_is_entra(&home) && (url_is_entra(address) || url_host_in(address, (char *const *)(uintptr_t)microsoft))) ||
+        (span_equals(home.host, span_of("accounts.google.com")) && url_host_in(address, (char *const *)(uintptr_t)google)))
+        return 0;
+    *ret = strndup(home.host.data, home.host.length);
+    return *ret ? 0 : -ENOMEM;
+}
+
 static int read_addresses(json_object *json, const struct profile *profile, struct device_answer *ret,
                           struct failure *why)
 {
@@ -43,7 +60,7 @@ static int read_addresses(json_object *json, const struct profile *profile, stru
     if (wrong)
         return refuse(why, wrong, text);
     ret->verification_uri = strdup(text);
-    if (!ret->verification_uri)
+    if (!ret->verification_uri || find_elsewhere(&address, profile, &ret->authority_host) < 0)
         return -ENOMEM;
     if (json_string(json, "verification_uri_complete", LIMIT_RESPONSE, &complete) < 0 &&
         json_string(json, "verification_url_complete", LIMIT_RESPONSE, &complete) < 0)
@@ -112,5 +129,6 @@ void device_answer_clear(struct device_answer *answer)
     wipe_free(answer->user_code);
     wipe_free(answer->message);
     free(answer->verification_uri);
+    free(answer->authority_host);
     *answer = (struct device_answer){0};
 }

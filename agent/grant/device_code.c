@@ -93,6 +93,7 @@ static int prompt(struct login *login, const struct answer *answer, const struct
                                     .verification_uri_complete = device->verification_uri_complete,
                                     .user_code = device->user_code,
                                     .message = device->message,
+                                    .authority_host = device->authority_host,
                                     .expires_at = tick->wall_s + device->life_s,
                                     .interval_s = device->interval_s}};
     return 0;

@@ -21,6 +21,7 @@ static void on_prompt(void *arg, const struct prompt_step *step)
     (void)json_put_text(prompt, "verificationUriComplete", step->verification_uri_complete);
     (void)json_put_text(prompt, "userCode", step->user_code);
     (void)json_put_text(prompt, "message", step->message);
+    (void)json_put_text(prompt, "authorityHost", step->authority_host);
     (void)json_put_time(prompt, "expiresAt", step->expires_at);
     (void)json_put_integer(prompt, "interval", step->interval_s);
     (void)json_put(reply, "prompt", prompt);

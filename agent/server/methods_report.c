@@ -134,8 +134,6 @@ void method_status(struct call *call, json_object *parameters)
     (void)json_put_integer(reply, "pid", getpid());
     (void)json_put_time(reply, "startedAt", conductor->started_at);
     (void)json_put_text(reply, "store", store_name(conductor->store));
-    const struct profile *usual = config_default(conductor->config);
-    (void)json_put_text(reply, "defaultProfile", usual ? usual->name : NULL);
     (void)json_put(reply, "counters", object);
     call_reply(call, reply);
 }

@@ -23,7 +23,10 @@ static int copy_scopes(json_object *parameters, char ***ret)
         return 0;
     _cleanup_buffer_ struct buffer joined = BUFFER(LIMIT_REQUEST);
     for (size_t i = 0; i < json_object_array_length(array); i++) {
-        buffer_text(&joined, json_object_get_string(json_object_array_get_idx(array, i)));
+        const char *scope = json_object_get_string(json_object_array_get_idx(array, i));
+        if (!*scope || strchr(scope, ' '))
+            return -EINVAL;
+        buffer_text(&joined, scope);
         buffer_byte(&joined, ' ');
     }
     if (buffer_error(&joined))

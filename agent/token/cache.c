@@ -4,7 +4,7 @@
 #include "message.h"
 #include <errno.h>
 
-enum { BUCKETS = 4096, USABLE_MS = 1000 /* a token that ends sooner is of no use to anybody */ };
+enum { BUCKETS = 4096 };
 
 struct cache {
     uint64_t epoch;
@@ -248,16 +248,23 @@ void entry_forget_failure(struct entry *entry)
     entry->failures = 0;
 }
 
+/* How long a token must still live to be of use to anybody. */
+static int64_t usable_ms(const struct entry *entry)
+{
+    return entry->life_ms < 10000 ? entry->life_ms / 10 : 1000;
+}
+
 enum verdict entry_judge(const struct entry *entry, const struct request *request, int64_t now_ms,
                          struct failure *ret_failure, bool *ret_alive)
 {
     int64_t left = entry->reply.length ? entry->expires_ms - now_ms : 0;
     int64_t need = renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms);
-    bool alive = left >= USABLE_MS && request->min_valid_s < 0 && !request->refresh;
+    bool usable = left > 0 && left >= usable_ms(entry);
+    bool alive = usable && request->min_valid_s < 0 && !request->refresh;
     *ret_alive = alive;
-    if (left >= USABLE_MS && left >= need && !request->refresh)
+    if (usable && left >= need && !request->refresh)
         return VERDICT_SERVE;
-    if (!request->refresh && left >= USABLE_MS && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS &&
+    if (!request->refresh && usable && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS &&
         entry->life_ms < need && entry_too_short(entry, request, now_ms, ret_failure))
         return VERDICT_REFUSE; /* it was just fetched, and the next one would live no longer */
     if (entry->failed && now_ms < entry->failed_until_ms) {

@@ -279,3 +279,7 @@ def test_the_agent_ends_waiting_commands_plainly(setup, mltoken, authority):
     setup.stop()
     result = mltoken.finish(process)
     assert result.code in (6, 7) and result.out == "" and result.err.count("\n") == 1
+
+
+def test_help_of_exec(mltoken):
+    assert "exec" in mltoken("exec", "-h").ok().out

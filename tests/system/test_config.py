@@ -226,3 +226,10 @@ def test_changes_do_not_stop_the_service(authority, home, start_agent):
             for _ in range(20):
                 v.token("p")
     assert authority.count("token") == 1
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o622, 0o666])
+def test_a_file_that_others_can_write_is_named(authority, home, start_agent, mltoken, mode):
+    home.config({"p": service(authority, home)}, mode=mode)
+    start_agent()
+    assert home.config_path in mltoken("get", "p").failed(3)

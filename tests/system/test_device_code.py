@@ -325,3 +325,28 @@ def test_a_sign_in_does_not_survive_its_own_process_table(setup, authority, mlto
     assert secret not in listed
     os.kill(process.pid, signal.SIGINT)
     assert mltoken.finish(process).code in INTERRUPTED
+
+
+def test_an_address_on_another_host_is_pointed_out(setup, authority, mltoken, home):
+    authority.set_client("device", verification_uri="https://elsewhere.example/device", auto_approve="alice")
+    process = mltoken.start("login", "me")
+    result = mltoken.finish(process)
+    assert result.code == 0
+    shown = [line for line in (result.out + result.err).splitlines() if "elsewhere.example" in line]
+    assert len(shown) >= 2, result
+    home.config({"me": person(authority, verification_hosts="elsewhere.example")})
+    time.sleep(0.5)
+    result = mltoken.finish(mltoken.start("login", "me"))
+    fewer = [line for line in (result.out + result.err).splitlines() if "elsewhere.example" in line]
+    assert len(fewer) < len(shown)
+
+
+def test_no_qr_code_when_not_wanted_or_no_room(setup, authority, home):
+    for args, columns in ((("--no-qr",), 100), ((), 20)):
+        child = spawn(home, "login", "me", *args, columns=columns)
+        known = len(authority.device_codes())
+        wait_until(lambda known=known: len(authority.device_codes()) > known or authority.device_codes())
+        time.sleep(0.5)
+        authority.approve(authority.device_codes()[-1].user_code)
+        child.expect(pexpect.EOF)
+        assert "██" not in child.before and "▀▀" not in child.before

@@ -215,3 +215,14 @@ def test_a_longer_token_asked_for_while_the_authority_is_down(setup, authority, 
     time.sleep(1.5)
     authority.pause()
     mltoken("get", "svc", "--min-valid", "19").failed(6)
+
+
+def test_a_token_of_one_second_does_not_make_it_hammer(setup, authority, varlink):
+    authority.set_client("svc", token_lifetime=1)
+    with varlink() as connection:
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            connection.token("svc")
+            time.sleep(0.02)
+    assert authority.count("token") < 20
+

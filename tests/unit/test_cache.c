@@ -230,10 +230,12 @@ static void verdicts_by_age(void **state)
         {300, -1, 270000, false, VERDICT_SERVE, true}, /* five-minute tokens: a tenth */
         {300, -1, 270001, false, VERDICT_FETCH, true},
         {1, -1, 0, false, VERDICT_SERVE, true},
-        {1, -1, 1, false, VERDICT_FETCH, false},
-        {2, -1, 1000, false, VERDICT_SERVE, true},
-        {5, -1, 4000, false, VERDICT_SERVE, true},
-        {5, -1, 4001, false, VERDICT_FETCH, false},
+        {1, -1, 900, false, VERDICT_SERVE, true}, /* whoever asks in a loop must not hammer the authority */
+        {1, -1, 901, false, VERDICT_FETCH, false},
+        {5, -1, 4500, false, VERDICT_SERVE, true},
+        {5, -1, 4501, false, VERDICT_FETCH, false},
+        {20, 1, 19000, false, VERDICT_SERVE, false}, /* its last second is of no use to anybody */
+        {20, 0, 19001, false, VERDICT_FETCH, false},
     };
     (void)state;
     struct entry *entry = entry_for(&plain);
