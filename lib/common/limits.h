@@ -62,6 +62,12 @@
 #define LIMIT_COMMAND_MS 10000 /* command: and file: sources */
 #define LIMIT_JOBS       64    /* programs and file readers at once */
 
+/* stores */
+#define LIMIT_STORE_FRAME       (LIMIT_SECRET + 8192)
+#define LIMIT_STORE_MS          10000  /* a store's answer */
+#define LIMIT_STORE_WAIT_MS     120000 /* the same while it waits for a person */
+#define LIMIT_SECRET_NAME       32     /* "refresh_token", "client_secret" */
+
 /* authorities */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */
 #define LIMIT_RESPONSE_HEADERS  (64 * 1024)

@@ -1,0 +1,61 @@
+/* The store protocol: how the agent speaks with a program that keeps secrets, mltoken-store-NAME. `store = NAME` in the
+ * configuration runs that program, from libexecdir/mltoken, so others can be added in any language.
+ *
+ * The program is started when it is first needed, with one stream socket as its descriptors 0 and 1 (2 goes to the
+ * agent's log at debug level), a clean environment, and `/` as directory. It ends when it reads the end of the stream.
+ * Both sides write frames: four bytes, the big-endian length of what follows, at most LIMIT_STORE_FRAME; then lines
+ * KEY=VALUE, each ended by a newline, then an empty line, then the value (any bytes, to the end of the frame).
+ * Keys are [a-z_]+; values hold no control characters. Unknown keys are ignored, a frame that is not so ends the program.
+ *
+ * First the program says: hello=1, name=NAME. Then it answers one request after the other, each with the request's id:
+ *
+ *   op=get     profile, name, binding            ok with version and value | missing | bound
+ *   op=put     profile, name, binding[, expect]  ok with version | conflict with version (value: what to keep)
+ *   op=drop    profile[, name]                   ok (also when there was nothing)
+ *   op=list    [profile]                         ok; value: lines PROFILE TAB NAME TAB BINDING
+ *
+ *   result=ok|missing|bound|conflict|fail|waiting, id, version, reason
+ *
+ * bound: there is such a secret, but it was stored for other receivers; it is not given out. A binding is 64 hex digits.
+ * version: a number from 1 that grows with each put of a secret, also across its removal where the store can. expect:
+ * the version that must be there for the put to happen (0: none): two agents on one store must not overwrite a rotated
+ * token with an older one. `ok` to a put means that it is durable: it survives kill -9 and, for a file, a power cut.
+ * waiting: not an answer yet: a person is being asked (a locked keyring); the deadline is put off, and `reason` is shown
+ * in `mltoken status`. fail: `reason` is a sentence for a person; kind says what it is: locked (a person said no, or could
+ * not be asked), unavailable (no such service here: another store may be tried), corrupt (what is there cannot be read;
+ * nothing was overwritten), full, denied. No answer within LIMIT_STORE_MS (LIMIT_STORE_WAIT_MS after `waiting`): the agent
+ * kills the program, says StoreUnavailable, and starts it anew with the next request.
+ *
+ * This file is the frames alone: pure, used by both sides. */
+#pragma once
+
+#include "buffer.h"
+#include "span.h"
+#include <stdint.h>
+#include <sys/types.h>
+
+#define STORE_FIELDS 12
+
+struct store_field {
+    const char *key;
+    const char *text;
+};
+
+/* A frame, taken apart. Everything points into the bytes it was read from, which are changed (NULs are put in). */
+struct store_frame {
+    struct store_field fields[STORE_FIELDS];
+    size_t count;
+    struct span value;
+};
+
+/* The length of the first whole frame in the buffer with its four bytes, -EAGAIN while it is not whole, -EMSGSIZE when it is
+ * longer than allowed. */
+ssize_t store_frame_find(const struct buffer *);
+/* Takes apart `length` bytes as store_frame_find() told: 0 or -EBADMSG. */
+int store_frame_read(char *bytes, size_t length, struct store_frame *ret);
+const char *store_frame_text(const struct store_frame *, const char *key); /* NULL when absent */
+/* A number, or `otherwise` when absent: -EINVAL when it is none. */
+int store_frame_number(const struct store_frame *, const char *key, uint64_t otherwise, uint64_t *ret);
+
+/* Appends a frame. Fields whose text is NULL are left out: 0, -EINVAL for one with a control character, -EMSGSIZE. */
+int store_frame_write(struct buffer *, const struct store_field *, size_t count, struct span value);
