@@ -28,6 +28,8 @@ endif
 COMMON_SRC := $(wildcard lib/common/*.c)
 LIB_SRC    := $(wildcard lib/*.c) $(COMMON_SRC)
 AGENT_SRC  := $(filter-out agent/main.c %_main.c,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store,agent/$(d)/*.c)))
+# what each store program is made of, beside its own files
+STORE_SRC  := $(COMMON_SRC) agent/hardening.c agent/store/program.c agent/store/protocol.c
 CLI_SRC    := $(wildcard agent/cli/*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)

@@ -25,10 +25,12 @@ static bool clean(struct span text)
     return true;
 }
 
-static bool is_key(const char *key)
+static bool is_key(struct span key)
 {
-    size_t length = strspn(key, "abcdefghijklmnopqrstuvwxyz_");
-    return length > 0 && !key[length];
+    for (size_t i = 0; i < key.length; i++)
+        if ((key.data[i] < 'a' || key.data[i] > 'z') && key.data[i] != '_')
+            return false;
+    return key.length > 0;
 }
 
 int store_frame_read(char *bytes, size_t length, struct store_frame *ret)
@@ -44,8 +46,11 @@ int store_frame_read(char *bytes, size_t length, struct store_frame *ret)
         char *equals = memchr(at, '=', (size_t)(newline - at));
         if (!equals || frame.count == STORE_FIELDS)
             return -EBADMSG;
+        if (!is_key((struct span){at, (size_t)(equals - at)}) ||
+            !clean((struct span){equals + 1, (size_t)(newline - equals - 1)}))
+            return -EBADMSG;
         *equals = *newline = '\0';
-        if (!is_key(at) || !clean((struct span){equals + 1, (size_t)(newline - equals - 1)}))
+        if (store_frame_text(&frame, at)) /* twice: two readers could take a different one */
             return -EBADMSG;
         frame.fields[frame.count++] = (struct store_field){.key = at, .text = equals + 1};
         at = newline + 1;
@@ -77,18 +82,32 @@ int store_frame_number(const struct store_frame *frame, const char *key, uint64_
     return 0;
 }
 
-int store_frame_write(struct buffer *buffer, const struct store_field *fields, size_t count, struct span value)
+static int fields_length(const struct store_field *fields, size_t count, size_t *ret)
 {
-    size_t length = 1 + value.length;
+    size_t present = 0, length = 0;
     for (size_t i = 0; i < count; i++) {
         if (!fields[i].text)
             continue;
-        if (!is_key(fields[i].key) || !clean(span_of(fields[i].text)))
+        if (++present > STORE_FIELDS || !is_key(span_of(fields[i].key)) || !clean(span_of(fields[i].text)))
             return -EINVAL;
         length += strlen(fields[i].key) + strlen(fields[i].text) + 2;
     }
-    if (length > LIMIT_STORE_FRAME)
+    *ret = length;
+    return 0;
+}
+
+int store_frame_write(struct buffer *buffer, const struct store_field *fields, size_t count, struct span value)
+{
+    size_t length = 0;
+    int r = fields_length(fields, count, &length);
+    if (r < 0)
+        return r;
+    if (value.length > LIMIT_STORE_FRAME || length + 1 + value.length > LIMIT_STORE_FRAME)
         return -EMSGSIZE;
+    length += 1 + value.length;
+    r = buffer_reserve(buffer, HEAD + length);
+    if (r < 0)
+        return r;
     const char head[HEAD] = {(char)(length >> 24), (char)(length >> 16), (char)(length >> 8), (char)length};
     buffer_append(buffer, head, sizeof(head));
     for (size_t i = 0; i < count; i++)

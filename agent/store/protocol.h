@@ -5,26 +5,40 @@
  * agent's log at debug level), a clean environment, and `/` as directory. It ends when it reads the end of the stream.
  * Both sides write frames: four bytes, the big-endian length of what follows, at most LIMIT_STORE_FRAME; then lines
  * KEY=VALUE, each ended by a newline, then an empty line, then the value (any bytes, to the end of the frame).
- * Keys are [a-z_]+; values hold no control characters. Unknown keys are ignored, a frame that is not so ends the program.
+ * Keys are [a-z_]+ and come once, STORE_FIELDS at most; values hold no control characters. Unknown keys are ignored, a
+ * frame that is not so ends the program.
  *
- * First the program says: hello=1, name=NAME. Then it answers one request after the other, each with the request's id:
+ * First the program says: hello=1, name=NAME, memory=locked|unlocked (could it lock what holds secrets?). Then it
+ * answers one request after the other, each with the request's id (1 to 32 of [A-Za-z0-9_-]):
  *
  *   op=get     profile, name, binding            ok with version and value | missing | bound
- *   op=put     profile, name, binding[, expect]  ok with version | conflict with version (value: what to keep)
+ *   op=put     profile, name, binding[, expect]  ok with version | conflict with version (value: what to keep) | bound
  *   op=drop    profile[, name]                   ok (also when there was nothing)
- *   op=list    [profile]                         ok; value: lines PROFILE TAB NAME TAB BINDING
+ *   op=list    [profile][, after]                ok; value: lines PROFILE TAB NAME TAB BINDING; more=1: not all
+ *   op=unlock  [new]; value: a passphrase        ok
+ *   op=lock                                      ok
  *
- *   result=ok|missing|bound|conflict|fail|waiting, id, version, reason
+ *   result=ok|missing|bound|conflict|fail|waiting, id, version, kind, reason, more
  *
- * bound: there is such a secret, but it was stored for other receivers; it is not given out. A binding is 64 hex digits.
- * version: a number from 1 that grows with each put of a secret, also across its removal where the store can. expect:
- * the version that must be there for the put to happen (0: none): two agents on one store must not overwrite a rotated
- * token with an older one. `ok` to a put means that it is durable: it survives kill -9 and, for a file, a power cut.
- * waiting: not an answer yet: a person is being asked (a locked keyring); the deadline is put off, and `reason` is shown
- * in `mltoken status`. fail: `reason` is a sentence for a person; kind says what it is: locked (a person said no, or could
- * not be asked), unavailable (no such service here: another store may be tried), corrupt (what is there cannot be read;
- * nothing was overwritten), full, denied. No answer within LIMIT_STORE_MS (LIMIT_STORE_WAIT_MS after `waiting`): the agent
- * kills the program, says StoreUnavailable, and starts it anew with the next request.
+ * profile: [A-Za-z0-9._-]{1,64}. name: [a-z0-9_.-]{1,32}. A binding is 64 digits of [0-9a-f].
+ * bound: there is such a secret, but it was stored for other receivers; it is not given out. It is said of a put only
+ * in place of a conflict: what is there is newer, and for other receivers. A put that expects nothing, or just that
+ * version, replaces a secret whatever its binding was. version: a number from 1 that grows with each put of a secret,
+ * also across its removal where the store can. expect: the version that must be there for the put to happen (0: none):
+ * two agents on one store must not overwrite a rotated token with an older one. A conflict of version 0 has no value:
+ * the secret was dropped. `ok` to a put means that it is durable: it survives kill -9 and, for a file, a power cut.
+ * After a `fail` or no answer at all the old value may be there or the new one, never neither and never half of one:
+ * whoever cares asks, or says what it expects. list: sorted by profile, the lines of one profile never apart. After
+ * more=1 the next call says after=PROFILE, the last one that came. unlock: for stores that a passphrase opens. new=1
+ * sets one where none is set (ask twice!); it fails as denied where one is. A wrong passphrase is `fail` of kind
+ * locked. lock: the program forgets every key that it holds. waiting: not an answer yet: a person is being asked (a
+ * locked keyring); the deadline is put off, and `reason` is shown in `mltoken status`. fail: `reason` is a sentence for
+ * a person; kind says what it is: locked (a person said no, could not be asked, or must unlock first), unavailable (no
+ * such service here, or no key for it: another store may be tried), corrupt (what is there cannot be read; nothing was
+ * overwritten), full, denied, busy (another agent is at it: try again), invalid (the request makes no sense),
+ * unsupported (an op this store has not). An unknown kind is a failure like denied. No answer within LIMIT_STORE_MS
+ * (LIMIT_STORE_WAIT_MS after `waiting`): the agent kills the program, says StoreUnavailable, and starts it anew with
+ * the next request.
  *
  * This file is the frames alone: pure, used by both sides. */
 #pragma once
@@ -48,8 +62,8 @@ struct store_frame {
     struct span value;
 };
 
-/* The length of the first whole frame in the buffer with its four bytes, -EAGAIN while it is not whole, -EMSGSIZE when it is
- * longer than allowed. */
+/* The length of the first whole frame in the buffer with its four bytes, -EAGAIN while it is not whole, -EMSGSIZE when
+ * it is longer than allowed. */
 ssize_t store_frame_find(const struct buffer *);
 /* Takes apart `length` bytes as store_frame_find() told: 0 or -EBADMSG. */
 int store_frame_read(char *bytes, size_t length, struct store_frame *ret);
@@ -57,5 +71,6 @@ const char *store_frame_text(const struct store_frame *, const char *key); /* NU
 /* A number, or `otherwise` when absent: -EINVAL when it is none. */
 int store_frame_number(const struct store_frame *, const char *key, uint64_t otherwise, uint64_t *ret);
 
-/* Appends a frame. Fields whose text is NULL are left out: 0, -EINVAL for one with a control character, -EMSGSIZE. */
+/* Appends a whole frame or nothing. Fields whose text is NULL are left out: 0, -EINVAL for one that a reader would
+ * refuse, -EMSGSIZE. */
 int store_frame_write(struct buffer *, const struct store_field *, size_t count, struct span value);

@@ -67,6 +67,9 @@
 #define LIMIT_STORE_MS          10000  /* a store's answer */
 #define LIMIT_STORE_WAIT_MS     120000 /* the same while it waits for a person */
 #define LIMIT_SECRET_NAME       32     /* "refresh_token", "client_secret" */
+#define LIMIT_BINDING           64     /* exactly: hexadecimal digits */
+#define LIMIT_STORE_ID          32     /* of a request */
+#define LIMIT_STORE_REASON      1024   /* a sentence of a store */
 
 /* authorities */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */
