@@ -27,20 +27,22 @@ endif
 # ---- what is built from what ------------------------------------------------------------------------------------
 COMMON_SRC := $(wildcard lib/common/*.c)
 LIB_SRC    := $(wildcard lib/*.c) $(COMMON_SRC)
-AGENT_SRC  := $(filter-out agent/main.c %_main.c,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store,agent/$(d)/*.c)))
+AGENT_SRC  := $(filter-out agent/main.c %_main.c agent/store/sealed%,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store,agent/$(d)/*.c)))
 # what each store program is made of, beside its own files
 STORE_SRC  := $(COMMON_SRC) agent/hardening.c agent/store/program.c agent/store/protocol.c
+SEALED_SRC := $(wildcard agent/store/sealed*.c)
 CLI_SRC    := $(wildcard agent/cli/*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 HEADERS    := $(wildcard lib/*.h lib/common/*.h agent/*.h agent/*/*.h)
-ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) agent/main.c $(CLI_SRC))
+ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) $(SEALED_SRC) $(wildcard agent/*_main.c agent/*/*_main.c) agent/main.c $(CLI_SRC))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 LIB_PKGS   := json-c
 AGENT_PKGS := libcurl json-c libssl libcrypto
 CLI_PKGS   := json-c libqrencode
+FILE_PKGS  := json-c libsodium
 
 # ---- flags -------------------------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wformat=2 -Wvla -Wstrict-prototypes -Wmissing-prototypes \
@@ -62,7 +64,8 @@ CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden $(FLAGS_PROBED) $(i
 .PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz hardening ci
 .DEFAULT_GOAL := all
 
-PROGRAMS  := $(if $(wildcard agent/main.c),$(BUILD)/mltoken-agent) $(if $(CLI_SRC),$(BUILD)/mltoken)
+STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
+PROGRAMS  := $(if $(wildcard agent/main.c),$(BUILD)/mltoken-agent) $(if $(CLI_SRC),$(BUILD)/mltoken) $(STORES)
 LIBRARIES := $(BUILD)/libmltoken.a $(if $(wildcard lib/mltoken.map),$(BUILD)/libmltoken.so.0 $(BUILD)/mltoken.pc)
 
 all: $(PROGRAMS) $(LIBRARIES)
@@ -102,6 +105,9 @@ $(BUILD)/mltoken.pc: lib/mltoken.pc.in Makefile
 $(BUILD)/mltoken-agent: $(call objects,agent/main.c) $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
 
+$(BUILD)/mltoken-store-file: $(call objects,agent/store/file_main.c $(SEALED_SRC) $(STORE_SRC))
+	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(FILE_PKGS))
+
 $(BUILD)/mltoken: $(call objects,$(CLI_SRC)) $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(LIB_PKGS)) $(CLI_LIBS)
 
@@ -114,7 +120,10 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CPPFLAGS_) $(CFLAGS_) $(pkg_cflags) -Wno-missing-prototypes $(HARDEN_LD) -o $@ $< \
-	    $(BUILD)/agent.a $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS) cmocka) -lm
+	    $(UNIT_MORE) $(BUILD)/agent.a $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS) cmocka) -lm
+
+$(BUILD)/unit/test_sealed: UNIT_MORE = $(call objects,$(SEALED_SRC)) $(shell $(PKG_CONFIG) --libs libsodium)
+$(BUILD)/unit/test_sealed: $(call objects,$(SEALED_SRC))
 
 # it includes these
 $(BUILD)/unit/test_cli: $(CLI_SRC)
@@ -122,7 +131,7 @@ $(BUILD)/unit/test_cli: $(CLI_SRC)
 unit: $(UNIT)
 
 # ---- the targets of people ---------------------------------------------------------------------------------------
-DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev ca-certificates \
+DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev ca-certificates \
                 python3 openssl
 DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
@@ -187,9 +196,10 @@ MAN := $(wildcard lib/man/*.[1-8])
 UNITS := mltoken-agent.socket mltoken-agent.service
 
 install: all
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(libdir)/pkgconfig $(includedir) $(systemduserunitdir) \
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(libexecdir)/mltoken $(libdir)/pkgconfig $(includedir) $(systemduserunitdir) \
 	    $(mandir)/man1 $(mandir)/man3 $(mandir)/man5 $(bashcompdir) $(zshcompdir) $(fishcompdir) $(sysconfdir)/mltoken)
 	$(INSTALL) -m 755 $(BUILD)/mltoken $(BUILD)/mltoken-agent $(DESTDIR)$(bindir)
+	$(INSTALL) -m 755 $(STORES) $(DESTDIR)$(libexecdir)/mltoken
 	$(INSTALL) -m 755 $(BUILD)/libmltoken.so.0 $(DESTDIR)$(libdir)
 	ln -sf libmltoken.so.0 $(DESTDIR)$(libdir)/libmltoken.so
 	$(INSTALL) -m 644 $(BUILD)/libmltoken.a $(DESTDIR)$(libdir)
@@ -204,6 +214,7 @@ install: all
 
 # the user's configuration and state stay: ~/.config/mltoken, ~/.local/state/mltoken
 uninstall:
+	rm -f $(addprefix $(DESTDIR)$(libexecdir)/mltoken/,$(notdir $(STORES)))
 	rm -f $(addprefix $(DESTDIR)$(bindir)/,mltoken mltoken-agent) $(addprefix $(DESTDIR)$(libdir)/,libmltoken.so.0 libmltoken.so \
 	    libmltoken.a pkgconfig/mltoken.pc) $(DESTDIR)$(includedir)/mltoken.h $(addprefix $(DESTDIR)$(systemduserunitdir)/,$(UNITS)) \
 	    $(DESTDIR)$(bashcompdir)/mltoken $(DESTDIR)$(zshcompdir)/_mltoken $(DESTDIR)$(fishcompdir)/mltoken.fish
