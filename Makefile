@@ -27,15 +27,16 @@ endif
 # ---- what is built from what ------------------------------------------------------------------------------------
 COMMON_SRC := $(wildcard lib/common/*.c)
 LIB_SRC    := $(wildcard lib/*.c) $(COMMON_SRC)
-AGENT_SRC  := $(filter-out agent/main.c %_main.c agent/store/sealed%,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store,agent/$(d)/*.c)))
+AGENT_SRC  := $(filter-out agent/main.c %_main.c agent/store/sealed% agent/store/keyring%,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store,agent/$(d)/*.c)))
 # what each store program is made of, beside its own files
 STORE_SRC  := $(COMMON_SRC) agent/hardening.c agent/store/program.c agent/store/protocol.c
 SEALED_SRC := $(wildcard agent/store/sealed*.c)
+KEYRING_SRC := $(wildcard agent/store/keyring*.c)
 CLI_SRC    := $(wildcard agent/cli/*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 HEADERS    := $(wildcard lib/*.h lib/common/*.h agent/*.h agent/*/*.h)
-ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) $(SEALED_SRC) $(wildcard agent/*_main.c agent/*/*_main.c) agent/main.c $(CLI_SRC))
+ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) $(SEALED_SRC) $(KEYRING_SRC) $(wildcard agent/*_main.c agent/*/*_main.c) agent/main.c $(CLI_SRC))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -43,6 +44,7 @@ LIB_PKGS   := json-c
 AGENT_PKGS := libcurl json-c libssl libcrypto
 CLI_PKGS   := json-c libqrencode
 FILE_PKGS  := json-c libsodium
+KEYRING_PKGS := json-c libsecret-1
 
 # ---- flags -------------------------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wformat=2 -Wvla -Wstrict-prototypes -Wmissing-prototypes \
@@ -108,6 +110,12 @@ $(BUILD)/mltoken-agent: $(call objects,agent/main.c) $(BUILD)/agent.a $(call obj
 $(BUILD)/mltoken-store-file: $(call objects,agent/store/file_main.c $(SEALED_SRC) $(STORE_SRC))
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(FILE_PKGS))
 
+$(BUILD)/mltoken-store-keyring: $(call objects,$(KEYRING_SRC) $(STORE_SRC))
+	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(KEYRING_PKGS))
+
+# GLib's headers do not hold to our warnings
+$(call objects,$(KEYRING_SRC)): pkg_cflags += $(subst -I,-isystem ,$(shell $(PKG_CONFIG) --cflags $(KEYRING_PKGS) 2>/dev/null))
+
 $(BUILD)/mltoken: $(call objects,$(CLI_SRC)) $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(LIB_PKGS)) $(CLI_LIBS)
 
@@ -131,9 +139,10 @@ $(BUILD)/unit/test_cli: $(CLI_SRC)
 unit: $(UNIT)
 
 # ---- the targets of people ---------------------------------------------------------------------------------------
-DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev ca-certificates \
-                python3 openssl
-DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1
+DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \
+                libsecret-1-dev ca-certificates python3 openssl
+DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1 \
+                gnome-keyring dbus-daemon python3-gi gir1.2-gcr-3
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.

@@ -2,7 +2,7 @@
 # The programs as they were built: position independent, full RELRO, no executable stack, stack protector, fortified.
 set -eu
 build=${MLTOKEN_BUILD:-build}
-for file in mltoken mltoken-agent mltoken-store-file libmltoken.so.0; do
+for file in mltoken mltoken-agent mltoken-store-file mltoken-store-keyring libmltoken.so.0; do
     fail() { echo "check_hardening: $file: $1" >&2; exit 1; }
     dynamic=$(readelf -Wd "$build/$file")
     headers=$(readelf -Wl "$build/$file")
@@ -17,4 +17,4 @@ for file in mltoken mltoken-agent mltoken-store-file libmltoken.so.0; do
     echo "$symbols" | grep -q '_chk@' || fail "not fortified"
     readelf -n "$build/$file" 2>/dev/null | grep -q 'IBT, SHSTK' || fail "no control-flow protection"
 done
-echo "hardening: 4 files as they should be"
+echo "hardening: 5 files as they should be"

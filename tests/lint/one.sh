@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 tool=$1
 file=$2
 # no quotes in here: it is split at spaces
-libraries=$(pkg-config --cflags libcurl json-c libcrypto libqrencode libsodium)
+libraries=$(pkg-config --cflags libcurl json-c libcrypto libqrencode libsodium libsecret-1)
 # shellcheck disable=SC2086
 set -- -std=gnu11 -D_GNU_SOURCE '-DMLTOKEN_VERSION=""' '-DMLTOKEN_SYSCONFDIR=""' '-DMLTOKEN_BINDIR=""' \
     -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent $libraries
