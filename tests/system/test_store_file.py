@@ -706,8 +706,9 @@ def test_nothing_is_left_in_memory_or_in_files(place, store):
     if ROOT:
         key = place.key.read_bytes()
         assert scan(pid, b"mltoken-store-file key")  # it sees what is there
-        for needle in secret, secret[:20], passphrase, key, key[:16]:
-            assert not scan(pid, needle)
+        for text in secret, passphrase, key:
+            for i in range(0, len(text) - 11, 4):  # a part may be overwritten by chance
+                assert not scan(pid, text[i:i + 12]), (text, i)
     else:
         with pytest.raises(PermissionError):
             open(f"/proc/{pid}/mem", "rb")
