@@ -1,6 +1,7 @@
 """mltoken-store-file: sealed files, attacked. The program is spoken to as the agent does."""
 
 import fcntl
+import hashlib
 import os
 import random
 import shutil
@@ -572,6 +573,9 @@ def look(place, answered, allowed, profile="p"):
         if answered is not None:
             assert value == answered[0]
         assert store.get("bystander").result in ("ok", "missing")
+        assert store.put(b"no", profile, expect=999).result == "conflict"  # a writer that writes nothing
+        reply = store.get(profile)
+        assert (reply.value if reply.result == "ok" else None) == value
         assert store.put(b"after", "q").result == "ok"
         reply = store.get(profile)
         assert (reply.value if reply.result == "ok" else None) == value
@@ -684,6 +688,22 @@ def status(pid, key):
         return next(line.split()[1] for line in lines if line.startswith(key + ":"))
 
 
+def derived(key):
+    """What the program makes of a key file (libsodium's crypto_kdf): the root, and the key that seals."""
+    root = hashlib.blake2b(key, digest_size=32, key=b"mltoken-store-file key").digest()
+    return root, hashlib.blake2b(digest_size=32, key=root, salt=(1).to_bytes(16, "little"), person=b"mltkfile".ljust(16, b"\0")).digest()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can look")
+def test_lock_forgets_the_keys(place, store):
+    store.put(b"v")
+    root, key = derived(place.key.read_bytes())
+    assert scan(store.process.pid, key) and not scan(store.process.pid, root)
+    assert store.ask("lock").result == "ok"
+    assert not scan(store.process.pid, key[:16]) and not scan(store.process.pid, key[16:])
+    assert store.get().value == b"v"  # read anew: it is the agent that is locked
+
+
 def test_nothing_is_left_in_memory_or_in_files(place, store):
     secret, passphrase = b"CANARY" + os.urandom(20).hex().encode(), b"PASSPHRASE-CANARY-hunter2"
     pid = store.process.pid
@@ -726,7 +746,8 @@ def test_memory_that_cannot_be_locked_is_told_of(place):
         shutil.copy(program, copy)
         copy.chmod(0o755)
         program = str(copy)
-    for limit, said in (0, "unlocked"), (65536, "unlocked"), (1 << 20, "locked"):
+    room = -(-(65536 + 8192 + 8) // 4096) * 4096  # of requests, and of answers
+    for limit, said in (0, "unlocked"), (65536, "unlocked"), (2 * room, "unlocked"), (1 << 20, "locked"):
         prefix = ["setpriv", "--reuid=65534", "--clear-groups", "prlimit", f"--memlock={limit}:{limit}", "sh", "-c", f'exec {program}']
         with place.open(prefix=prefix, env={"PATH": os.environ["PATH"]}) as store:
             assert store.hello.fields["memory"] == said, limit
