@@ -38,6 +38,7 @@ int command_show(struct context *, int argc, char **argv);
 int command_verify(struct context *, int argc, char **argv);
 int command_exec(struct context *, int argc, char **argv);
 int command_config(struct context *, int argc, char **argv);
+int command_log(struct context *, int argc, char **argv);
 int command_doctor(struct context *, int argc, char **argv);
 
 /* start.c: makes the handle and connects it, starting an agent if there is none. An exit code. */

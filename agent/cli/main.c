@@ -18,6 +18,7 @@ static const struct command {
     {"verify", command_verify, "", "check a JWT from standard input"},
     {"exec", command_exec, "[PROFILE] -- COMMAND ...", "run a command with tokens in its environment"},
     {"config", command_config, "new|check|path", "begin, check or find the configuration"},
+    {"log", command_log, "[PROFILE]", "show which programs were handed tokens"},
     {"doctor", command_doctor, "[PROFILE]", "test each link and say what to do"},
 };
 

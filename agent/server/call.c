@@ -195,6 +195,7 @@ int call_begin(struct connection *connection, struct span message)
     if (!call)
         return -ENOMEM;
     call->connection = connection;
+    call->began_ms = loop_now(connection->server->loop);
     call->method = method_find(name);
     call->request.min_valid_s = -1;
     connection->call = call;

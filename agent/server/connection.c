@@ -31,7 +31,7 @@ static void set_deadline(struct connection *connection, int64_t ms)
     (void)timer_start(loop, &connection->deadline, loop_now(loop) + ms, on_deadline, connection);
 }
 
-void connection_new(struct server *server, int fd, bool limited)
+void connection_new(struct server *server, int fd, pid_t pid, bool limited)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     if (!connection || watch_start(server->loop, &connection->watch, fd, EPOLLIN, on_ready, connection) < 0) {
@@ -41,6 +41,7 @@ void connection_new(struct server *server, int fd, bool limited)
     }
     connection->server = server;
     connection->fd = fd;
+    connection->pid = pid;
     connection->limited = limited;
     connection->events = EPOLLIN;
     connection->in = BUFFER(LIMIT_REQUEST + 1);
@@ -90,6 +91,22 @@ void connection_ready(struct connection *connection)
     connection->call = call_free(connection->call);
     if (!connection->processing)
         connection_resume(connection);
+}
+
+static void on_audit(void *arg)
+{
+    struct server *server = arg;
+    audit_tell(server->audit, loop_now(server->loop));
+}
+
+void connection_audit(struct connection *connection, const char *profile, const char *application, bool fetched)
+{
+    struct server *server = connection->server;
+    const struct audit_use use = {
+        .pid = connection->pid, .profile = profile, .application = application, .fetched = fetched};
+    audit_note(server->audit, &connection->audit, &use, loop_now(server->loop));
+    if (!server->audit_timer.loop && audit_due_ms(server->audit) >= 0)
+        (void)timer_start(server->loop, &server->audit_timer, audit_due_ms(server->audit), on_audit, server);
 }
 
 void connection_send(struct connection *connection, struct span message)

@@ -5,6 +5,7 @@
 #include "buffer.h"
 #include "limits.h"
 #include "loop/loop.h"
+#include "server/audit.h"
 #include "server/server.h"
 #include <sys/types.h>
 
@@ -26,6 +27,8 @@ struct server {
     size_t connection_count, watch_count;
     bool held;
     struct memo *memos;
+    struct audit *audit;
+    struct timer audit_timer; /* runs while there are repeats to tell */
     char scratch[LIMIT_REQUEST + 1]; /* for reading; never holds anything between two events */
 };
 
@@ -33,6 +36,8 @@ struct connection {
     struct server *server;
     struct connection *next, *previous;
     int fd;
+    pid_t pid; /* of who connected; 0: not known here */
+    struct audit_place audit;
     bool limited;
     bool processing; /* inside call_begin */
     bool ending;     /* closes from its task */
@@ -45,7 +50,7 @@ struct connection {
     struct call *call; /* the one under way; NULL: ready for the next */
 };
 
-void connection_new(struct server *, int fd, bool limited); /* takes fd */
+void connection_new(struct server *, int fd, pid_t pid, bool limited); /* takes fd */
 void connection_free(struct connection *);
 /* Sends a whole message, NUL included: at once as far as it goes, the rest when the client reads. */
 void connection_send(struct connection *, struct span message);
@@ -53,5 +58,7 @@ void connection_send(struct connection *, struct span message);
 void connection_end(struct connection *);
 /* The call is over: the next one may begin (from a task). */
 void connection_ready(struct connection *);
+/* Tells the audit that this client is being handed a token of that profile. `application`: its hint, or NULL. */
+void connection_audit(struct connection *, const char *profile, const char *application, bool fetched);
 /* Goes on with what is in the buffer, from a task. */
 void connection_resume(struct connection *);

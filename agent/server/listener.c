@@ -1,4 +1,5 @@
 #include "cleanup.h"
+#include "clock.h"
 #include "limits.h"
 #include "log.h"
 #include "server/connection.h"
@@ -46,6 +47,7 @@ static void on_client(void *arg, uint32_t events)
     size_t most = most_connections();
     for (int i = 0; i < LIMIT_ACCEPTS; i++) {
         uid_t uid;
+        pid_t pid;
         if (server->connection_count >= most) {
             rest(listener);
             return;
@@ -57,18 +59,45 @@ static void on_client(void *arg, uint32_t events)
             rest(listener);
             return;
         }
-        if (socket_peer(fd, &uid, NULL) < 0 || uid != geteuid()) {
+        if (socket_peer(fd, &uid, &pid) < 0 || uid != geteuid()) {
             log_event(LOG_LEVEL_WARNING, "another user's connection was refused", NULL);
             continue;
         }
-        connection_new(server, TAKE_FD(fd), listener->limited);
+        connection_new(server, TAKE_FD(fd), pid, listener->limited);
     }
+}
+
+/* Which of the tokens of a line had to be fetched for it. */
+static const char *source_of(const struct audit_line *line)
+{
+    return line->fetched == 0 ? "hit" : line->fetched == line->count ? "fetched" : "both";
+}
+
+static void tell_audit(void *arg, const struct audit_line *line)
+{
+    (void)arg;
+    char when[32] = "?", pid[24], count[24];
+    time_t now = (time_t)clock_wall_s();
+    struct tm utc;
+    if (gmtime_r(&now, &utc))
+        (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    (void)snprintf(pid, sizeof(pid), "%ld", (long)line->pid);
+    (void)snprintf(count, sizeof(count), "%llu", (unsigned long long)line->count);
+    log_event(LOG_LEVEL_INFO,
+              !line->first        ? "more tokens were handed out"
+              : line->application ? "a token was handed out; application is what the client calls itself"
+                                  : "a token was handed out",
+              "EVENT", "token-handed-out", "TIME", when, "PROFILE", line->profile, "PID", line->pid > 0 ? pid : "?",
+              "EXE", line->executable, "APPLICATION", line->application, "SOURCE", source_of(line), "COUNT", count,
+              NULL);
 }
 
 int server_new(struct loop *loop, struct conductor *conductor, struct server **ret)
 {
     struct server *server = calloc(1, sizeof(*server));
-    if (!server || !(server->memos = memos_new())) {
+    if (!server || !(server->memos = memos_new()) || audit_new(LIMIT_AUDIT_MS, tell_audit, NULL, &server->audit) < 0) {
+        if (server)
+            free(server->memos);
         free(server);
         return -ENOMEM;
     }
@@ -111,6 +140,8 @@ struct server *server_free(struct server *server)
         timer_stop(&server->listeners[i].timer);
         close(server->listeners[i].fd);
     }
+    timer_stop(&server->audit_timer);
+    audit_free(server->audit);
     free(server->memos);
     free(server);
     return NULL;

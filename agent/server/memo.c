@@ -10,6 +10,7 @@ struct memo {
     char message[LONGEST];
     struct entry *entry;
     int64_t min_valid_s;
+    char application[LIMIT_APPLICATION + 1];
 };
 
 struct memo *memos_new(void)
@@ -38,6 +39,7 @@ bool memo_serve(struct connection *connection, struct span message)
     struct request request = {.min_valid_s = memo->min_valid_s};
     if (!conductor_hit(server->conductor, memo->entry, &request))
         return false;
+    connection_audit(connection, memo->entry->holder->profile->name, memo->application, false);
     connection_send(connection, buffer_span(&memo->entry->reply));
     return true;
 }
@@ -54,4 +56,5 @@ void memo_note(struct call *call, struct entry *entry)
                           .entry = entry,
                           .min_valid_s = call->request.min_valid_s};
     memcpy(memo->message, message.data, message.length);
+    memcpy(memo->application, call->application, sizeof(memo->application));
 }

@@ -59,19 +59,32 @@ static const char *read_request(struct call *call, json_object *parameters)
         (request->min_valid_s < 0 || request->min_valid_s > LIMIT_LIFETIME_S))
         return "minValid";
     (void)json_boolean(parameters, "refresh", &request->refresh);
+    const char *application;
+    if (json_string(parameters, "application", LIMIT_APPLICATION, &application) == 0)
+        (void)snprintf(call->application, sizeof(call->application), "%s", application);
     return NULL;
+}
+
+/* A token that was there before it was asked for is a hit, also when it took waiting for a fetch that failed. */
+static void hand_out(struct call *call, const struct entry *entry, struct span message)
+{
+    if (call->oneway)
+        return;
+    bool fetched = call->waited && entry->fetched_ms >= call->began_ms;
+    connection_audit(call->connection, call->profile, call->application, fetched);
+    connection_send(call->connection, message);
 }
 
 static void send_token(struct call *call, const struct entry *entry)
 {
-    if (!call->oneway)
-        connection_send(call->connection, buffer_span(&entry->reply));
+    hand_out(call, entry, buffer_span(&entry->reply));
     connection_ready(call->connection);
 }
 
 static void on_token(void *arg, struct entry *entry, const struct failure *failure)
 {
     struct call *call = arg;
+    call->waited = true;
     if (entry)
         send_token(call, entry);
     else
@@ -110,13 +123,14 @@ static void continue_with(struct call *call, const struct entry *entry)
     _cleanup_buffer_ struct buffer message = BUFFER(LIMIT_REPLY + sizeof(more));
     buffer_append(&message, entry->reply.data, entry->reply.length - 2);
     buffer_append(&message, more, sizeof(more));
-    if (!buffer_error(&message) && !call->oneway)
-        connection_send(call->connection, buffer_span(&message));
+    if (!buffer_error(&message))
+        hand_out(call, entry, buffer_span(&message));
 }
 
 static void on_renewed(void *arg, struct entry *entry, const struct failure *end)
 {
     struct call *call = arg;
+    call->waited = true;
     if (entry)
         continue_with(call, entry);
     else
@@ -133,6 +147,7 @@ static void follow(struct call *call, struct entry *entry)
 static void on_first(void *arg, struct entry *entry, const struct failure *failure)
 {
     struct call *call = arg;
+    call->waited = true;
     if (entry)
         follow(call, entry);
     else

@@ -56,6 +56,11 @@
 #define LIMIT_LOG_VALUE 1024        /* one value */
 #define LIMIT_LOG_LINE  (16 * 1024) /* one event; a longer one is dropped */
 
+/* the audit */
+#define LIMIT_AUDIT_RECORDS    1024  /* uses of a profile by a process that are remembered */
+#define LIMIT_AUDIT_EXECUTABLE 1023  /* a longer path is cut */
+#define LIMIT_AUDIT_MS         60000 /* repeats are told so often */
+
 /* secrets */
 #define LIMIT_SECRET     (64 * 1024) /* one secret: a refresh token, a password */
 #define LIMIT_ARENA      (4 * 1024 * 1024)

@@ -34,13 +34,13 @@ _mltoken() {
         mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code' -- "$current")
         return
         ;;
-    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret)
+    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret | --since | -n)
         return
         ;;
     esac
     case $command in
     '')
-        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify exec config doctor $options --version" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify exec config log doctor $options --version" -- "$current")
         return
         ;;
     get) options+=' --scope --resource --audience --claims --min-valid --refresh --login --timeout --header --curl' ;;
@@ -49,6 +49,7 @@ _mltoken() {
     show) options+=' --remote' ;;
     verify) options+=' --profile --audience' ;;
     exec) options+=' --env' ;;
+    log) options+=' --since -n' ;;
     config)
         if ((COMP_CWORD == i + 1)); then
             mapfile -t COMPREPLY < <(compgen -W 'new check path' -- "$current")

@@ -18,7 +18,8 @@ _mltoken() {
             '(-h --help)'{-h,--help}'[help]')
     commands=('get:print a token' 'login:sign in' 'logout:sign out' 'status:show the agent and its profiles'
               'show:show claims and times' 'verify:check a JWT from standard input' 'exec:run a command with tokens'
-              'config:begin, check or find the configuration' 'doctor:test each link')
+              'config:begin, check or find the configuration' 'log:show which programs were handed tokens'
+              'doctor:test each link')
     _arguments -C $global '--version[the version]' '1: :->command' '*:: :->rest' && return
     case $state in
     command) _describe command commands ;;
@@ -33,6 +34,7 @@ _mltoken() {
         logout) _arguments $global '--all[every profile]' '1:profile:_mltoken_profiles' ;;
         show) _arguments $global '--remote[ask the authority]' '1:profile:_mltoken_profiles' ;;
         status | doctor) _arguments $global '1:profile:_mltoken_profiles' ;;
+        log) _arguments $global '--since[from then on]:time' '-n[the last lines]:lines' '1:profile:_mltoken_profiles' ;;
         verify) _arguments $global '--profile[profile]:profile:_mltoken_profiles' '--audience[audience]:audience' ;;
         exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
         config) _arguments $global '1:what:(new check path)' '--profile[name]:name' \

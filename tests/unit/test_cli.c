@@ -1,6 +1,7 @@
 /* Parts of the command that decide: which address is safe, which option was meant, what a starting configuration takes.
  */
 #include "cli/config_ask.c"
+#include "cli/log.c"
 #include "cli/options.c"
 #include "cli/output.c"
 #include "cli/uri.c"
@@ -177,11 +178,45 @@ static int without_a_terminal(void **state)
     return null >= 0 && dup2(null, STDIN_FILENO) >= 0 && close(null) == 0 ? 0 : -1;
 }
 
+static const char *entry_text(bool json, const char *line)
+{
+    static char shown[4096];
+    _cleanup_buffer_ struct buffer text = BUFFER(sizeof(shown) - 1);
+    assert_int_equal(append_entry(&text, json, span_of(line)), 0);
+    (void)snprintf(shown, sizeof(shown), "%s", text.data ? text.data : "");
+    return shown;
+}
+
+/* What journalctl -o json says; of it only our fields come through, and nothing steers a terminal. */
+static void test_log_entries(void **state)
+{
+    (void)state;
+    (void)setenv("TZ", "UTC", 1);
+    tzset();
+    static const char first[] =
+        "{\"__REALTIME_TIMESTAMP\":\"1795344684123456\",\"MLTOKEN_PROFILE\":\"p\",\"MLTOKEN_PID\":\"12\","
+        "\"MLTOKEN_EXE\":\"/usr/bin/\xe2\x80\xae x\",\"MLTOKEN_SOURCE\":\"hit\",\"MLTOKEN_COUNT\":\"1\","
+        "\"MLTOKEN_APPLICATION\":\"me\",\"MESSAGE\":\"a token was handed out\",\"_BOOT_ID\":\"b\"}";
+    assert_string_equal(entry_text(false, first),
+                        "2026-11-22 10:51:24  p  1 hit  /usr/bin/\\u{202e} x (pid 12), calls itself \"me\"\n");
+    assert_string_equal(entry_text(true, first),
+                        "{\"time\":1795344684,\"profile\":\"p\",\"pid\":12,\"executable\":\"/usr/bin/\\u202e x\","
+                        "\"application\":\"me\",\"source\":\"hit\",\"count\":1}\n");
+    static const char more[] =
+        "{\"__REALTIME_TIMESTAMP\":\"1795344684123456\",\"MLTOKEN_PROFILE\":[112,10],\"MLTOKEN_PID\":\"?\","
+        "\"MLTOKEN_EXE\":null,\"MLTOKEN_SOURCE\":\"both\",\"MLTOKEN_COUNT\":\"37\",\"MESSAGE\":\"more tokens\"}";
+    assert_string_equal(entry_text(false, more), "2026-11-22 10:51:24  ?  37 more both  ? (pid ?)\n");
+    assert_string_equal(entry_text(true, more), "{\"time\":1795344684,\"source\":\"both\",\"count\":37}\n");
+    static const char *const none[] = {"", "{", "[]", "{}", "{\"__REALTIME_TIMESTAMP\":\"x\"}", "-- No entries --"};
+    for (size_t i = 0; i < ELEMENTS(none); i++)
+        assert_string_equal(entry_text(true, none[i]), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_safe_addresses), cmocka_unit_test(test_hosts),        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_list_maximum),   cmocka_unit_test(test_new_profiles),
+        cmocka_unit_test(test_log_entries), cmocka_unit_test(test_safe_addresses), cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_options),     cmocka_unit_test(test_list_maximum),   cmocka_unit_test(test_new_profiles),
     };
     return cmocka_run_group_tests(tests, without_a_terminal, NULL);
 }
