@@ -246,7 +246,11 @@ struct sealed_item *sealed_items_find(struct sealed_items *items, const char *na
 
 /* ---- the folder's state ---------------------------------------------------------------------------------------- */
 
-enum { STATE_PROFILE = 8, STATE_ENTRIES = STATE_PROFILE + LIMIT_PROFILE_NAME + 1 };
+enum {
+    STATE_PROFILE = 8,
+    STATE_ENTRIES = STATE_PROFILE + LIMIT_PROFILE_NAME + 1,
+    STATE_MOST = (LIMIT_SEALED_STATE - SEALED_HEAD - SEALED_TAG - STATE_ENTRIES) / (int)sizeof(struct sealed_entry)
+};
 
 void sealed_state_name(const char *profile, uint8_t ret[SEALED_ID])
 {
@@ -319,6 +323,8 @@ int sealed_state_set(struct sealed_state *state, const uint8_t name[SEALED_ID], 
     }
     if (!tag)
         return 0;
+    if (!found && state->count >= STATE_MOST)
+        return -EMSGSIZE;
     if (!found) {
         struct sealed_entry *entries = realloc(state->entries, (state->count + 1) * sizeof(struct sealed_entry));
         if (!entries)

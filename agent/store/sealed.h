@@ -96,6 +96,6 @@ void sealed_state_name(const char *profile, uint8_t ret[SEALED_ID]);
 int sealed_state_read(struct span plain, struct sealed_state *ret); /* -EBADMSG, -ENOMEM */
 int sealed_state_write(const struct sealed_state *, char **ret, size_t *ret_length);
 const struct sealed_entry *sealed_state_find(const struct sealed_state *, const uint8_t name[SEALED_ID]);
-/* tag NULL removes: 0, -ENOMEM. */
+/* tag NULL removes: 0, -ENOMEM, -EMSGSIZE. */
 int sealed_state_set(struct sealed_state *, const uint8_t name[SEALED_ID], const uint8_t *tag);
 void sealed_state_clear(struct sealed_state *);

@@ -89,10 +89,8 @@ static int has_happened(struct session *session, const struct sealed_state *next
     sealed_state_name(next->profile, hashed);
     const struct sealed_entry *entry = sealed_state_find(next, hashed);
     int r = folder_read(&session->folder, name, LIMIT_SEALED_FILE, &bytes, &length, session->trouble);
-    if (r == -ENOENT)
-        return !entry;
     if (r < 0)
-        return r;
+        return r == -ENOENT ? 0 : r;
     return entry && length >= SEALED_HEAD + SEALED_TAG &&
            memcmp(sealed_tag((struct span){bytes, length}), entry->tag, SEALED_TAG) == 0;
 }
@@ -282,25 +280,31 @@ static int write_state(struct session *session, const char *file)
     return r;
 }
 
-/* The steps that sealed_vault.h tells of. `tag` is of the file new~; NULL: the profile's file goes. */
-static int commit(struct session *session, const char *profile, const uint8_t *tag)
+static int change_state(struct session *session, const char *profile, const uint8_t *tag)
 {
-    char name[NAME];
     uint8_t hashed[SEALED_ID];
-    const struct folder *folder = &session->folder;
-    struct trouble *trouble = session->trouble;
-    file_name(profile, name);
     sealed_state_name(profile, hashed);
     session->state.sequence++;
     (void)snprintf(session->state.profile, sizeof(session->state.profile), "%s", profile);
-    int r = sealed_state_set(&session->state, hashed, tag);
-    if (r < 0)
-        return trouble_set(trouble, "full", "no memory for %s/" STATE, folder->path);
-    r = write_state(session, STATE_NEXT);
+    if (sealed_state_set(&session->state, hashed, tag) == 0)
+        return 0;
+    return trouble_set(session->trouble, "full", "%s/" STATE " has no room for another profile", session->folder.path);
+}
+
+/* The steps that sealed_vault.h tells of; `tag` is of the file new~. */
+static int commit(struct session *session, const char *profile, const uint8_t tag[SEALED_TAG])
+{
+    char name[NAME];
+    const struct folder *folder = &session->folder;
+    struct trouble *trouble = session->trouble;
+    file_name(profile, name);
+    int r = change_state(session, profile, tag);
+    if (r == 0)
+        r = write_state(session, STATE_NEXT);
     if (r == 0)
         r = folder_sync(folder, trouble);
     if (r == 0)
-        r = tag ? folder_rename(folder, NEW, name, trouble) : folder_remove(folder, name, trouble);
+        r = folder_rename(folder, NEW, name, trouble);
     if (r == 0)
         r = folder_sync(folder, trouble);
     if (r == 0)
@@ -329,17 +333,28 @@ int session_save(struct session *session, const char *profile, const struct seal
     return r;
 }
 
-int session_remove(struct session *session, const char *profile)
-{
-    return commit(session, profile, NULL);
-}
-
 int session_reseal(struct session *session)
 {
     int r = write_state(session, NEW);
     if (r == 0)
         r = folder_rename(&session->folder, NEW, STATE, session->trouble);
-    return r < 0 ? r : folder_sync(&session->folder, session->trouble);
+    if (r == 0)
+        r = folder_sync(&session->folder, session->trouble);
+    if (r == 0)
+        session->vault->seen = session->state.sequence;
+    return r;
+}
+
+int session_remove(struct session *session, const char *profile)
+{
+    char name[NAME];
+    file_name(profile, name);
+    int r = folder_remove(&session->folder, name, session->trouble);
+    if (r == 0)
+        r = folder_sync(&session->folder, session->trouble);
+    if (r == 0)
+        r = change_state(session, profile, NULL);
+    return r < 0 ? r : session_reseal(session);
 }
 
 /* ---- the passphrase -------------------------------------------------------------------------------------------- */

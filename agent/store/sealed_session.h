@@ -30,6 +30,7 @@ void session_file_clear(struct session_file *);
 
 /* Durable when it returns 0. The sequence number has grown by one. */
 int session_save(struct session *, const char *profile, const struct sealed_items *);
+/* The file goes first: gone even when -EIO says that the state could not be written. */
 int session_remove(struct session *, const char *profile);
 /* Seals the state anew, with the active key. */
 int session_reseal(struct session *);

@@ -8,7 +8,8 @@
  *
  * A change, under the lock, each step durable before the next: (1) new~ is the profile's new file, state~ the state
  * that names it; (2) new~ gets the profile's name; (3) state~ becomes state. Whoever comes later and finds a state~
- * looks whether step 2 happened: then step 3 is done, else state~ is thrown away. */
+ * looks whether step 2 happened: then step 3 is done, else state~ is thrown away. To drop a profile, its file goes
+ * first and the state after it, so that a full disk does not keep what somebody wants forgotten. */
 #pragma once
 
 #include "store/sealed_keys.h"

@@ -231,6 +231,34 @@ static void the_state_knows_each_profile_once(void **state)
     sealed_state_clear(&back);
 }
 
+static void the_state_at_its_limit(void **state)
+{
+    struct sealed_state one = {0}, back;
+    uint8_t name[SEALED_ID] = {0};
+    char *plain;
+    uint8_t *file;
+    size_t length, file_length,
+        most = (LIMIT_SEALED_STATE - SEALED_HEAD - SEALED_TAG - 73) / sizeof(struct sealed_entry);
+    (void)state;
+    assert_true(most > LIMIT_PROFILES);
+    for (size_t i = 0; i <= most; i++) {
+        name[0] = (uint8_t)(i >> 16);
+        name[1] = (uint8_t)(i >> 8);
+        name[2] = (uint8_t)i;
+        assert_int_equal(i < most ? 0 : -EMSGSIZE, sealed_state_set(&one, name, name));
+    }
+    assert_int_equal(most, one.count);
+    assert_int_equal(0, sealed_state_write(&one, &plain, &length));
+    assert_int_equal(0, sealed_seal(&key, SEALED_STATE, "", (struct span){plain, length}, &file, &file_length));
+    assert_true(file_length <= LIMIT_SEALED_STATE);
+    assert_int_equal(0, sealed_state_read((struct span){plain, length}, &back));
+    assert_int_equal(most, back.count);
+    free(file);
+    sodium_free(plain);
+    sealed_state_clear(&one);
+    sealed_state_clear(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_passphrase_gives_the_same_key_with_the_same_salt),
         cmocka_unit_test(items_at_their_limit),
         cmocka_unit_test(the_state_knows_each_profile_once),
+        cmocka_unit_test(the_state_at_its_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
