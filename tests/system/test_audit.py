@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import Varlink, program, service, wait_until
+from harness import Varlink, program, service
 
 CLIENT = """
 import json, socket, sys
@@ -104,9 +104,10 @@ def test_a_hit_has_the_hint_of_its_own_message(setup, home):
     with Varlink(home.socket) as v:
         v.token("p", application="one")
     script = CLIENT.replace('{"profile": profile}', '{"profile": profile, "application": "one"}')
-    subprocess.run([sys.executable, "-c", script, home.socket, "p"], check=True)
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script, home.socket, "p"], check=True)
     subprocess.run([sys.executable, "-c", CLIENT, home.socket, "p"], check=True)
-    assert [line.get("application") for line in lines(setup)] == ["one", "one", None]
+    assert [line.get("application") for line in lines(setup)] == ["one"] * 4 + [None]
 
 
 def test_watching_is_told_too(setup, home):
