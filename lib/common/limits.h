@@ -68,20 +68,20 @@
 #define LIMIT_JOBS       64    /* programs and file readers at once */
 
 /* stores */
-#define LIMIT_STORE_FRAME       (LIMIT_SECRET + 8192)
-#define LIMIT_STORE_MS          10000  /* a store's answer */
-#define LIMIT_STORE_WAIT_MS     120000 /* the same while it waits for a person */
-#define LIMIT_SECRET_NAME       32     /* "refresh_token", "client_secret" */
-#define LIMIT_STORE_SECRETS     32     /* of one profile in a sealed file */
-#define LIMIT_SEALED_FILE       (1024 * 1024)
-#define LIMIT_SEALED_STATE      (4 * 1024 * 1024) /* of LIMIT_PROFILES and more */
-#define LIMIT_STORE_PATH        3072              /* of the folder of sealed files */
-#define LIMIT_STORE_KEY         4096              /* a key file or a systemd credential */
-#define LIMIT_STORE_LOCK_MS     7000              /* waiting for another agent on the same files; below LIMIT_STORE_MS */
-#define LEAST_STORE_KEY         32
-#define LIMIT_BINDING           64     /* exactly: hexadecimal digits */
-#define LIMIT_STORE_ID          32     /* of a request */
-#define LIMIT_STORE_REASON      1024   /* a sentence of a store */
+#define LIMIT_STORE_FRAME   (LIMIT_SECRET + 8192)
+#define LIMIT_STORE_MS      10000  /* a store's answer */
+#define LIMIT_STORE_WAIT_MS 120000 /* the same while it waits for a person */
+#define LIMIT_SECRET_NAME   32     /* "refresh_token", "client_secret" */
+#define LIMIT_STORE_SECRETS 32     /* of one profile in a sealed file */
+#define LIMIT_SEALED_FILE   (1024 * 1024)
+#define LIMIT_SEALED_STATE  (4 * 1024 * 1024) /* of LIMIT_PROFILES and more */
+#define LIMIT_STORE_PATH    3072              /* of the folder of sealed files */
+#define LIMIT_STORE_KEY     4096              /* a key file or a systemd credential */
+#define LIMIT_STORE_LOCK_MS 7000              /* waiting for another agent on the same files; below LIMIT_STORE_MS */
+#define LEAST_STORE_KEY     32
+#define LIMIT_BINDING       64   /* exactly: hexadecimal digits */
+#define LIMIT_STORE_ID      32   /* of a request */
+#define LIMIT_STORE_REASON  1024 /* a sentence of a store */
 
 /* authorities */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */
