@@ -27,6 +27,10 @@ gcc)
 clang-tidy)
     # one file a process: with several, clang 14 forgets what va_start() is after the first (valist.Uninitialized).
     # Its count of what it did not show goes to the standard error.
-    clang-tidy --quiet "$file" -- "$@" 2> /dev/null
+    case $file in
+    agent/store/keyring*) checks='--checks=-bugprone-sizeof-expression' ;; # each g_clear_pointer() measures its pointer
+    *) checks='' ;;
+    esac
+    clang-tidy --quiet ${checks:+"$checks"} "$file" -- "$@" 2> /dev/null
     ;;
 esac

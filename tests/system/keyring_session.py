@@ -121,10 +121,10 @@ class Session:
         self.as_another(path, "Item", "SetSecret",
                         lambda session: GLib.Variant("((oayays))", ((session, b"", secret, "text/plain"),)))
 
-    def create_item(self, attributes, secret):
+    def create_item(self, attributes, secret, collection="login"):
         properties = {"org.freedesktop.Secret.Item.Label": GLib.Variant("s", "another's"),
                       "org.freedesktop.Secret.Item.Attributes": GLib.Variant("a{ss}", attributes)}
-        self.as_another(ROOT + "/collection/login", "Collection", "CreateItem", lambda session: GLib.Variant(
+        self.as_another(f"{ROOT}/collection/{collection}", "Collection", "CreateItem", lambda session: GLib.Variant(
             "(a{sv}(oayays)b)", (properties, (session, b"", secret, "text/plain"), False)))
 
     def prompter(self, *mode):
