@@ -5,7 +5,7 @@
     keyring_prompter.py answer WORD    types WORD (a wrong one is then closed)
     keyring_prompter.py wait           leaves the window open
 
-It says "ready" when it can be asked, then "asked TYPE" for each question. Speaks the protocol of gcr-prompter, with
+It says "ready" when it can be asked, then "asked TYPE" for each question, and "closed" when the asker is done with it. Speaks the protocol of gcr-prompter, with
 gcr's own exchange of the password."""
 
 import sys
@@ -62,6 +62,7 @@ class Prompter:
         elif method == "PerformPrompt":
             self.perform(bus, to, arguments[1], arguments[3])
         else:
+            self.say("closed")
             self.callback(bus, to, "PromptDone")
 
     def run(self):

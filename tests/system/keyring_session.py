@@ -26,6 +26,12 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 PROMPTER_SERVICE = "[D-BUS Service]\nName=org.gnome.keyring.SystemPrompter\nExec=/usr/libexec/gcr-prompter\n"
 
 
+def heard(process):
+    """The next line that a prompter says."""
+    assert select.select([process.stdout], [], [], PATIENCE)[0], "nothing was said"
+    return process.stdout.readline()
+
+
 class Session:
     """A session bus in the home's runtime directory, and what was started on it. Ends all of it, by pid."""
 
@@ -131,7 +137,7 @@ class Session:
         """Somebody who closes, answers or leaves the window."""
         process = self.popen(sys.executable, os.path.join(HERE, "keyring_prompter.py"), *mode, stdout=subprocess.PIPE,
                              stderr=subprocess.DEVNULL, text=True)
-        assert process.stdout.readline() == "ready\n"
+        assert heard(process) == "ready\n"
         return process
 
     def end(self):
@@ -219,7 +225,12 @@ class Store:
         return self.process.wait(PATIENCE)
 
     def stop(self):
+        """Closes the stream, and kills what has not ended by itself then."""
         self.socket.close()
-        if self.process.poll() is None:
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
+            raise AssertionError("the store did not end with its stream") from None
+        assert self.process.returncode in (0, -signal.SIGKILL), f"the store ended with {self.process.returncode}"
