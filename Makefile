@@ -59,7 +59,7 @@ OPTIMISE := -O1 -g -fno-omit-frame-pointer
 HARDEN   := -fsanitize=$(SAN) -fno-sanitize-recover=all
 HARDEN_LD := -fsanitize=$(SAN)
 endif
-CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR='"$(sysconfdir)"' -DMLTOKEN_BINDIR='"$(bindir)"' \
+CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR='"$(sysconfdir)"' -DMLTOKEN_BINDIR='"$(bindir)"' -DMLTOKEN_LIBEXECDIR='"$(libexecdir)"' \
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 

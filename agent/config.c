@@ -1,12 +1,14 @@
 #include "config_reader.h"
 
 #include "cleanup.h"
+#include "store/stores.h"
 #include "text.h"
 #include <errno.h>
 
 DEFINE_CLEANUP(struct config *, config_free)
 
-static const char *const agent_keys[] = {"default_profile", "store"};
+static const char *const agent_keys[] = {"default_profile", "store", "key_file"};
+enum { AGENT_DEFAULT_PROFILE, AGENT_STORE, AGENT_KEY_FILE };
 
 /* ---- sections ---------------------------------------------------------------------------------------------------- */
 
@@ -90,6 +92,29 @@ static int begin_section(struct reader *reader, const struct ini_item *item)
     return reader_problem(reader, NULL, item->line, NULL, "unknown section; write [profile NAME] or [agent]");
 }
 
+static int add_store(struct reader *reader, int line, char **value)
+{
+    if (!stores_name_valid(*value))
+        return reader_problem(reader, NULL, line, "store", KEY_STORE_WORDS);
+    free(reader->config->store);
+    reader->config->store = TAKE_PTR(*value);
+    return 0;
+}
+
+static int add_key_file(struct reader *reader, int line, char **value)
+{
+    char why[LIMIT_TEXT];
+    char *path = NULL;
+    int r = key_path_new(*value, &path, why);
+    if (r == -EINVAL)
+        return reader_problem(reader, NULL, line, "key_file", "%s", why);
+    if (r < 0)
+        return r;
+    free(reader->config->key_file);
+    reader->config->key_file = path;
+    return 0;
+}
+
 static int add_agent(struct reader *reader, const struct pair *pair)
 {
     struct config *config = reader->config;
@@ -112,10 +137,10 @@ static int add_agent(struct reader *reader, const struct pair *pair)
         return -ENOMEM;
     if (!*value)
         return reader_problem(reader, NULL, pair->line, agent_keys[key], "has no value; give one or remove the line");
-    if (key == 1)
-        return key_store_known(value)
-                   ? 0
-                   : reader_problem(reader, NULL, pair->line, "store", "this version has only memory; use that");
+    if (key == AGENT_STORE)
+        return add_store(reader, pair->line, &value);
+    if (key == AGENT_KEY_FILE)
+        return add_key_file(reader, pair->line, &value);
     if (!name_valid(pair->value))
         return reader_problem(reader, NULL, pair->line, "default_profile",
                               "is not the name of a profile; write the name alone");
@@ -287,6 +312,17 @@ static int read_all(struct reader *reader, const struct config_text *texts, size
     return r < 0 ? r : check_default(reader);
 }
 
+/* Profiles live longer than the configuration that they were read with. */
+static int inherit_store(struct config *config)
+{
+    for (size_t i = 0; config->store && i < config->profile_count; i++) {
+        struct profile *profile = config->profiles[i];
+        if (!profile->store && !(profile->store = profile_text(profile, span_of(config->store))))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 int config_read(const struct config_text *texts, size_t count, struct config **ret)
 {
     _cleanup_(config_free_cleanup) struct config *config = calloc(1, sizeof(*config));
@@ -295,6 +331,8 @@ int config_read(const struct config_text *texts, size_t count, struct config **r
         return -ENOMEM;
     reader->config = config;
     int r = read_all(reader, texts, count);
+    if (r == 0)
+        r = inherit_store(config);
     for (size_t i = 0; i < reader->entry_count; i++)
         profile_free(reader->entries[i].profile);
     free(reader->entries);
@@ -315,6 +353,8 @@ struct config *config_free(struct config *config)
     free(config->profiles);
     free(config->problems);
     free(config->default_profile);
+    free(config->store);
+    free(config->key_file);
     free(config);
     return NULL;
 }

@@ -156,7 +156,7 @@ static int fingerprint(struct reader *reader)
 
 int reader_finish_profile(struct reader *reader)
 {
-    static char header[] = "Authorization: Bearer {token}", memory[] = "memory";
+    static char header[] = "Authorization: Bearer {token}";
     struct profile *profile = reader->profile;
     int r = read_common(reader);
     if (r == 0)
@@ -171,8 +171,6 @@ int reader_finish_profile(struct reader *reader)
         profile->dialect = DIALECT_OIDC;
     if (!profile->header)
         profile->header = header;
-    if (!profile->store)
-        profile->store = memory;
     if (profile->problem)
         profile->grant = NULL;
     return r;

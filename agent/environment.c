@@ -90,6 +90,7 @@ static const struct rule {
     {"LISTEN_FDS", digits},
     {"LISTEN_FDNAMES", any},
     {"CREDENTIALS_DIRECTORY", absolute},
+    {"MLTOKEN_KEY_FILE", absolute},
     {"JOURNAL_STREAM", any},
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     {"ASAN_OPTIONS", any},

@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "grant/grant.h"
 #include "source.h"
+#include "store/stores.h"
 #include "text.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -90,18 +91,12 @@ static int read_client_auth(const struct profile_key *key, struct profile *profi
     return r;
 }
 
-bool key_store_known(const char *name)
-{
-    return strcmp(name, "memory") == 0;
-}
-
 static int read_store(const struct profile_key *key, struct profile *profile, char *value,
                       char problem[static LIMIT_TEXT])
 {
-    static const char *const words[] = {"memory"};
     (void)key;
-    if (!key_store_known(value))
-        return unknown_word(problem, value, words, ELEMENTS(words));
+    if (!stores_name_valid(value))
+        return key_problem(problem, KEY_STORE_WORDS);
     profile->store = value;
     return 0;
 }
@@ -347,25 +342,30 @@ static int read_timeout(const struct profile_key *key, struct profile *profile, 
     return r;
 }
 
-int key_path(struct profile *profile, char *value, char **ret, char problem[static LIMIT_TEXT])
+int key_path_new(const char *value, char **ret, char problem[static LIMIT_TEXT])
 {
     const char *home = getenv("HOME");
-    if (value[0] == '~' && value[1] == '/') {
-        if (!home || home[0] != '/')
-            return key_problem(problem, "starts with ~ but HOME is not set; write the whole path");
-        size_t size = strlen(home) + strlen(value);
-        char *path = profile_allocate(profile, size);
-        if (!path)
-            return -ENOMEM;
-        (void)snprintf(path, size, "%s%s", home, value + 1);
-        value = path;
-    }
-    if (value[0] != '/')
+    bool tilde = value[0] == '~' && value[1] == '/';
+    if (tilde && (!home || home[0] != '/'))
+        return key_problem(problem, "starts with ~ but HOME is not set; write the whole path");
+    if (!tilde && value[0] != '/')
         return key_problem(problem, "needs a whole path; start it with / or ~/ (the agent has no current directory)");
-    if (strlen(value) >= LIMIT_CONFIG_LINE)
+    if ((tilde ? strlen(home) : 0) + strlen(value) >= LIMIT_CONFIG_LINE)
         return key_problem(problem, "is longer than a path can be; shorten it");
-    *ret = value;
+    if (asprintf(ret, "%s%s", tilde ? home : "", tilde ? value + 1 : value) < 0)
+        return -ENOMEM;
     return 0;
+}
+
+int key_path(struct profile *profile, char *value, char **ret, char problem[static LIMIT_TEXT])
+{
+    _cleanup_free_ char *path = NULL;
+    int r = key_path_new(value, &path, problem);
+    if (r == 0 && value[0] == '/')
+        *ret = value;
+    else if (r == 0)
+        *ret = profile_text(profile, span_of(path));
+    return r == 0 && !*ret ? -ENOMEM : r;
 }
 
 static int read_path(const struct profile_key *key, struct profile *profile, char *value,

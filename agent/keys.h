@@ -47,9 +47,11 @@ extern const struct profile_key profile_keys[KEY_COUNT];
 int key_find(struct span name);
 /* Sets `problem` (printf) and returns -EINVAL. */
 int key_problem(char problem[static LIMIT_TEXT], const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The name of a store that this version has. */
-bool key_store_known(const char *name);
+#define KEY_STORE_WORDS                                                                                                \
+    "is not the name of a store; use keyring, file, memory, or NAME of a program mltoken-store-NAME (lower case)"
 /* An absolute path from "/..." or "~/...": 0 and *ret in the profile's storage. */
 int key_path(struct profile *, char *value, char **ret, char problem[static LIMIT_TEXT]);
+/* The same, malloc'd. */
+int key_path_new(const char *value, char **ret, char problem[static LIMIT_TEXT]);
 /* What the profile's http endpoints may be, once the authority is known: 0, or -EINVAL and the key that is wrong. */
 int keys_check_endpoints(const struct profile *, int *ret_key, char problem[static LIMIT_TEXT]);

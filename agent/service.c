@@ -10,7 +10,7 @@
 #include "reload.h"
 #include "secret.h"
 #include "server/server.h"
-#include "store/store.h"
+#include "store/stores.h"
 #include "worker.h"
 #include <errno.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ struct service {
     struct worker *worker;
     struct http *http;
     struct documents *documents;
-    struct store *store;
+    struct stores *stores;
     struct conductor *conductor;
     struct server *server;
     struct reload *reload;
@@ -131,15 +131,18 @@ static int put_together(struct service *service, const struct service_options *o
     if (r == 0)
         r = documents_new(service->loop, service->http, &service->documents);
     if (r == 0)
-        r = store_memory_new(service->loop, &service->store);
+        r = stores_new(service->loop, &(struct stores_options){.memory_only = service->command != NULL},
+                       &service->stores);
     if (r == 0)
         r = config_load(NULL, &config);
+    if (r == 0)
+        r = stores_set_key_file(service->stores, config->key_file);
     if (r == 0) {
         struct conductor parts = {.loop = service->loop,
                                   .http = service->http,
                                   .documents = service->documents,
                                   .worker = service->worker,
-                                  .store = service->store,
+                                  .stores = service->stores,
                                   .config = config};
         r = conductor_new(&parts, &service->conductor);
         if (r < 0)
@@ -170,7 +173,7 @@ static void take_apart(struct service *service)
     service->conductor = conductor_free(service->conductor);
     service->documents = documents_free(service->documents);
     service->http = http_free(service->http);
-    service->store = store_free(service->store);
+    service->stores = stores_free(service->stores);
     service->worker = worker_free(service->worker);
     watch_stop(&service->on_signal);
     watch_stop(&service->on_presence);

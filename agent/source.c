@@ -138,13 +138,15 @@ int source_read(struct profile *profile, char *value, struct source *ret, char p
     int r = 0;
     switch (source.kind) {
     case SOURCE_NONE:
-        if (strcmp(value, "stored") == 0)
-            return key_problem(
-                problem, "this version has no store that keeps secrets; use file:PATH, env:NAME, credential:NAME or "
-                         "command:CMDLINE");
+        if (strcmp(value, "stored") == 0) {
+            source = (struct source){.kind = SOURCE_STORED, .value = value};
+            break;
+        }
         return key_problem(
-            problem, "says where the secret is, never the secret itself (not repeated here); move it to a file that "
-                     "only you can read and write file:PATH, or use env:NAME, credential:NAME or command:CMDLINE");
+            problem, "says where the secret is, never the secret itself (not repeated here); write stored and put it "
+                     "there with mltoken secret set, or use file:PATH, env:NAME, credential:NAME or command:CMDLINE");
+    case SOURCE_STORED:
+        break;
     case SOURCE_FILE:
         r = key_path(profile, source.value, &source.value, problem);
         break;

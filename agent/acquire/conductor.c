@@ -1,5 +1,6 @@
 #include "acquire/conductor.h"
 
+#include "acquire/errand.h"
 #include "acquire/flight.h"
 #include "acquire/signin.h"
 #include "cleanup.h"
@@ -47,6 +48,7 @@ struct conductor *conductor_free(struct conductor *conductor)
             flight_free_all(holders[i]);
         free(holders);
     }
+    errand_free_all(conductor);
     cache_free(conductor->cache);
     config_free(conductor->config);
     free(conductor);
@@ -440,20 +442,25 @@ void conductor_drop(struct conductor *conductor, struct holder *holder, const st
     set_signed_out(holder, NULL);
 }
 
-static void on_forgotten(void *arg, int error, const struct credential *credential)
+void conductor_forget_sign_in(struct holder *holder)
 {
-    (void)arg;
-    (void)error;
-    (void)credential;
+    keeper_note_identity(holder, NULL);
+    keeper_forget_unsaved(holder);
+    holder->looked = false;
+    holder->sign_in++;
 }
 
-void conductor_forget_sign_in(struct conductor *conductor, struct holder *holder)
+void conductor_forgive(struct conductor *conductor, struct holder *holder)
 {
-    struct store_call *call;
-    free(holder->identity);
-    holder->identity = NULL;
-    holder->sign_in++;
-    (void)store_forget(conductor->store, holder->profile->name, on_forgotten, NULL, &call);
+    for (struct entry *entry = holder->entries; entry; entry = entry->next) {
+        entry_forget_failure(entry);
+        conductor_plan(conductor, entry);
+    }
+}
+
+static bool same_store(const struct profile *a, const struct profile *b)
+{
+    return a->store && b->store ? strcmp(a->store, b->store) == 0 : a->store == b->store;
 }
 
 /* A profile that is no longer there gives no tokens; its sign-in stays, for a file that an editor is just replacing is
@@ -482,9 +489,9 @@ static void reconfigure(struct conductor *conductor, struct holder *holder, stru
     if (strcmp(holder->profile->fingerprint, profile->fingerprint) != 0) {
         failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "the profile's settings have changed; ask anew");
         conductor_drop(conductor, holder, &why);
-        if (!profile_same_binding(holder->profile, profile))
-            conductor_forget_sign_in(conductor, holder);
     }
+    if (!profile_same_binding(holder->profile, profile) || !same_store(holder->profile, profile))
+        conductor_forget_sign_in(holder);
     profile_free(holder->profile);
     holder->profile = profile_ref(profile);
 }
@@ -493,6 +500,7 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
 {
     struct config *old = conductor->config;
     conductor->config = config;
+    (void)stores_set_key_file(conductor->stores, config->key_file);
     cache_new_epoch(conductor->cache);
     struct holder **holders;
     size_t count;
@@ -504,10 +512,8 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
     for (size_t i = 0; i < count; i++) {
         struct holder *holder = holders[i];
         struct profile *profile = config_profile(config, holder->profile->name);
-        for (struct entry *entry = holder->entries; forgive && entry; entry = entry->next) {
-            entry_forget_failure(entry);
-            conductor_plan(conductor, entry);
-        }
+        if (forgive)
+            conductor_forgive(conductor, holder);
         if (profile)
             reconfigure(conductor, holder, profile);
         else if (!retire(conductor, holder))

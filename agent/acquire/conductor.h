@@ -5,7 +5,7 @@
 
 #include "authority/documents.h"
 #include "config.h"
-#include "store/store.h"
+#include "store/stores.h"
 #include "token/cache.h"
 #include "worker.h"
 
@@ -14,9 +14,10 @@ struct conductor {
     struct http *http;
     struct documents *documents;
     struct worker *worker;
-    struct store *store;
+    struct stores *stores;
     struct cache *cache;
     struct config *config;
+    struct errand *errands; /* a ring, made with the first */
     size_t logins;
     uint64_t rounds;    /* in which watchers were told */
     int64_t started_at; /* epoch */
@@ -69,8 +70,10 @@ void watcher_cancel(struct watcher *);
 
 /* Forgets every token and failure of a profile; what is under way for it is asked again. Who watches is told `why`. */
 void conductor_drop(struct conductor *, struct holder *, const struct failure *why);
-/* The same of its sign-in, at the store too. */
-void conductor_forget_sign_in(struct conductor *, struct holder *);
+/* The same of who signed in; the store keeps what it has. */
+void conductor_forget_sign_in(struct holder *);
+/* A secret was stored anew: what was refused may be tried again. */
+void conductor_forgive(struct conductor *, struct holder *);
 /* (Re)sets the timer of an entry's renewal. */
 void conductor_plan(struct conductor *, struct entry *);
 /* What a flight brought: tokens (their strings may be taken) or a failure. */

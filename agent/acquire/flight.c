@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <sys/random.h>
 
+/* How often one flight begins anew because another agent was faster. */
+enum { MOST_RESTARTS = 3 };
+
 static void take_step(struct flight *);
-static void start_next(struct holder *);
 
 static struct trust trust_of(const struct flight *flight)
 {
@@ -145,6 +147,27 @@ static void on_secret(void *arg, const struct worker_result *result)
     answer(flight, &given);
 }
 
+static void on_stored(void *arg, const struct store_result *result)
+{
+    struct flight *flight = arg;
+    struct answer given = {0};
+    flight->stored = NULL;
+    given.error = secret_source_stored(flight->profile, flight->step.secret, result, &given.body, &given.why);
+    answer(flight, &given);
+}
+
+static void take_stored(struct flight *flight, const char *name)
+{
+    struct store *store;
+    const struct store_key key = {
+        .profile = flight->profile->name, .name = name, .binding = flight->keeper.binding};
+    int r = stores_find(flight->conductor->stores, flight->profile->store, &store);
+    if (r == 0)
+        r = store_get(store, &key, on_stored, flight, &flight->stored);
+    if (r < 0)
+        fail_internal(flight, r);
+}
+
 static void take_secret(struct flight *flight)
 {
     const char *name = flight->step.secret;
@@ -153,6 +176,10 @@ static void take_secret(struct flight *flight)
     struct span value = {0};
     if (!source) {
         fail_internal(flight, -EINVAL);
+        return;
+    }
+    if (source->kind == SOURCE_STORED) {
+        take_stored(flight, name);
         return;
     }
     int r = secret_source_read(flight->conductor->worker, name, source, on_secret, flight, &flight->job, &value, &why);
@@ -164,41 +191,66 @@ static void take_secret(struct flight *flight)
     }
 }
 
-static void on_store(void *arg, int error, const struct credential *credential)
+static void start_machine(struct flight *);
+
+static void end_machine(struct flight *flight)
 {
-    (void)credential;
+    if (!flight->state)
+        return;
+    flight->profile->grant->end(flight->state);
+    explicit_bzero(flight->state, flight->profile->grant->state_size);
+    free(flight->state);
+    flight->state = NULL;
+}
+
+/* Another agent on the same store has renewed the sign-in: begins anew with what it has now. */
+static void restart(struct flight *flight)
+{
+    if (flight->restarts++ >= MOST_RESTARTS) {
+        fail_internal(flight, -EAGAIN);
+        return;
+    }
+    end_machine(flight);
+    start_machine(flight);
+}
+
+static void on_saved(void *arg, int error, const struct failure *why)
+{
     struct flight *flight = arg;
     struct answer given = {.error = error};
-    flight->store = NULL;
+    if (error == -EAGAIN) {
+        restart(flight);
+        return;
+    }
     if (error)
-        failure_set(&given.why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "the sign-in could not be kept: %s",
-                    strerror(-error));
+        given.why = *why;
+    else
+        keeper_note_identity(flight->holder, &flight->step.save->identity);
+    if (!error && flight->op == GRANT_LOGIN) {
+        flight->sign_in = ++flight->holder->sign_in;
+        keeper_forget_unsaved(flight->holder);
+    }
     answer(flight, &given);
 }
 
 /* A credential that was fetched under settings which have changed must not be kept for the new ones. */
 static void take_save(struct flight *flight)
 {
-    struct credential credential = *flight->step.save;
-    bool replaced =
-        flight->op != GRANT_LOGIN && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
-    bool unwanted =
-        flight->op == GRANT_LOGIN && flight->holder->gone; /* what is held stays: its file may just be replaced */
+    bool login = flight->op == GRANT_LOGIN;
+    bool replaced = !login && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
+    bool unwanted = login && flight->holder->gone; /* what is held stays: its file may just be replaced */
     if (unwanted || replaced || !profile_same_binding(flight->profile, flight->holder->profile)) {
         answer_later(flight, 0, NULL);
         return;
     }
-    int r = store_save(flight->conductor->store, flight->profile->name, &credential, on_store, flight, &flight->store);
-    if (r < 0) {
+    int r = keeper_save(&flight->keeper, flight->step.save, login, on_saved, flight);
+    if (r == -EMSGSIZE) {
+        struct failure why;
+        failure_set(&why, FAILURE_STORE_UNAVAILABLE, CLASS_DEFINITE, "the sign-in is too long to be kept");
+        answer_later(flight, r, &why);
+    } else if (r < 0) {
         fail_internal(flight, r);
-        return;
     }
-    if (!flight->holder->identity)
-        flight->holder->identity = malloc(sizeof(struct identity));
-    if (flight->holder->identity)
-        *flight->holder->identity = credential.identity;
-    if (flight->op == GRANT_LOGIN)
-        flight->holder->sign_in++;
 }
 
 static void on_verified(void *arg, const struct identity *identity, const struct failure *why)
@@ -246,6 +298,62 @@ static void land(struct flight *flight)
     flight_free(flight);
 }
 
+static void on_dropped(void *arg, int error, const struct failure *why)
+{
+    struct flight *flight = arg;
+    if (error)
+        flight->kept = *why;
+    land(flight);
+}
+
+/* Whatever the authority said, it is forgotten here: unless somebody has signed in since, or it is forgotten already. */
+static void forget(struct flight *flight)
+{
+    flight->forgotten = true;
+    if (flight->sign_in != flight->holder->sign_in) {
+        land(flight);
+        return;
+    }
+    logout_forget(flight);
+    int r = keeper_drop(&flight->keeper, on_dropped, flight);
+    if (r < 0) {
+        failure_set(&flight->kept, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "%s", strerror(-r));
+        land(flight);
+    }
+}
+
+static void on_checked(void *arg, int error, const struct failure *why)
+{
+    struct flight *flight = arg;
+    (void)why;
+    if (error)
+        land(flight);
+    else
+        restart(flight);
+}
+
+/* A refresh token that is refused may have been used by another agent on the same store, which has the new one. */
+static bool check_newer(struct flight *flight)
+{
+    bool refused = flight->op == GRANT_ACQUIRE && flight->step.kind == STEP_FAIL &&
+                   flight->step.fail.kind == FAILURE_LOGIN_REQUIRED && flight->state && flight->input.held;
+    if (!refused || flight->checked)
+        return false;
+    flight->checked = true;
+    return keeper_newer(&flight->keeper, on_checked, flight) == 0;
+}
+
+static void finish(struct flight *flight)
+{
+    struct step *step = &flight->step;
+    if (flight->bound && step->kind == STEP_FAIL && step->fail.kind == FAILURE_LOGIN_REQUIRED)
+        failure_set(&step->fail, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "settings changed since it was stored");
+    if (flight->op == GRANT_REVOKE && !flight->forgotten)
+        forget(flight);
+    else if (!check_newer(flight))
+        land(flight);
+}
+
 static void take_step(struct flight *flight)
 {
     switch (flight->step.kind) {
@@ -272,7 +380,7 @@ static void take_step(struct flight *flight)
         return;
     case STEP_DONE:
     case STEP_FAIL:
-        land(flight);
+        finish(flight);
         return;
     }
 }
@@ -291,7 +399,7 @@ static void start_machine(struct flight *flight)
         return;
     }
     flight->input = (struct input){
-        .profile = flight->profile, .asked = &flight->request, .held = flight->has_held ? &flight->held : NULL};
+        .profile = flight->profile, .asked = &flight->request, .held = flight->keeper.has_held ? &flight->keeper.held : NULL};
     tick_now(flight, &tick);
     flight->sent_ms = tick.boot_ms; /* until there is an exchange */
     flight->sent_wall_s = tick.wall_s;
@@ -304,34 +412,40 @@ static void start_machine(struct flight *flight)
     take_step(flight);
 }
 
-static void on_credential(void *arg, int error, const struct credential *credential)
+static void on_loaded(void *arg, int error, const struct failure *why)
 {
     struct flight *flight = arg;
-    struct failure why;
-    flight->store = NULL;
+    struct keeper *keeper = &flight->keeper;
+    struct holder *holder = flight->holder;
     if (flight->op != GRANT_REVOKE)
-        flight->sign_in = flight->holder->sign_in;
-    if (flight->sign_in != flight->holder->sign_in || !profile_same_binding(flight->profile, flight->holder->profile))
-        error = -ENOENT; /* what is kept now is of others or for other settings: these must not send it */
-    if (error == 0)
-        error = credential_copy(credential, &flight->held);
-    flight->has_held = error == 0;
-    if (error && error != -ENOENT) {
-        failure_set(&why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "the sign-in could not be read: %s",
-                    strerror(-error));
-        fail_step(flight, &why);
+        flight->sign_in = holder->sign_in;
+    if (error && error != STORE_MISSING && error != STORE_BOUND && error != -EAGAIN) {
+        fail_step(flight, why);
         return;
+    }
+    if (flight->sign_in != holder->sign_in || !profile_same_binding(flight->profile, holder->profile)) {
+        credential_clear(&keeper->held); /* what is kept now is of others or for other settings: these must not send it */
+        keeper->has_held = false;
+    } else {
+        flight->bound = error == STORE_BOUND;
+        keeper_note_identity(holder, keeper->has_held ? &keeper->held.identity : NULL);
     }
     start_machine(flight);
 }
 
 static void load_credential(struct flight *flight)
 {
-    if (!(flight->profile->grant->ops & GRANT_LOGIN)) {
+    struct keeper *keeper = &flight->keeper;
+    keeper->conductor = flight->conductor;
+    keeper->holder = flight->holder;
+    keeper->profile = flight->profile;
+    int r = binding_of(flight->profile, buffer_span(&flight->ca_pem), keeper->binding);
+    if (r == 0 && !(flight->profile->grant->ops & GRANT_LOGIN)) {
         start_machine(flight);
         return;
     }
-    int r = store_load(flight->conductor->store, flight->profile->name, on_credential, flight, &flight->store);
+    if (r == 0)
+        r = keeper_load(keeper, on_loaded, flight);
     if (r < 0)
         fail_internal(flight, r);
 }
@@ -371,9 +485,9 @@ static void on_start(void *arg)
 /* ---- the queue of a holder
  * ------------------------------------------------------------------------------------------- */
 
-static void start_next(struct holder *holder)
+void flight_start_next(struct holder *holder)
 {
-    bool busy = false;
+    bool busy = holder->moving;
     for (struct flight *flight = holder->flights; flight; flight = flight->next)
         busy |= flight->serial && flight->running;
     for (struct flight *flight = holder->flights; flight; flight = flight->next) {
@@ -407,7 +521,7 @@ int flight_new(struct conductor *conductor, struct holder *holder, enum grant_op
     while (*place)
         place = &(*place)->next;
     *place = flight;
-    start_next(holder);
+    flight_start_next(holder);
     *ret = flight;
     return 0;
 }
@@ -422,17 +536,13 @@ void flight_free(struct flight *flight)
     http_cancel(flight->http);
     documents_cancel(flight->documents);
     worker_cancel(flight->job);
-    store_cancel(flight->store);
+    store_cancel(flight->stored);
     verification_cancel(flight->verification);
     timer_stop(&flight->timer);
     timer_stop(&flight->patience);
     task_stop(&flight->task);
-    if (flight->state) {
-        flight->profile->grant->end(flight->state);
-        explicit_bzero(flight->state, flight->profile->grant->state_size);
-        free(flight->state);
-    }
-    credential_clear(&flight->held);
+    end_machine(flight);
+    keeper_end(&flight->keeper);
     request_clear(&flight->request);
     buffer_free(&flight->ca_pem);
     if (flight->entry)
@@ -443,7 +553,7 @@ void flight_free(struct flight *flight)
     if (holder->gone && !holder->flights && !holder->identity)
         cache_remove(conductor->cache, holder);
     else
-        start_next(holder);
+        flight_start_next(holder);
 }
 
 void flight_free_all(struct holder *holder)
@@ -459,10 +569,21 @@ static bool same(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* INTERFACE section 3: a sign-in belongs to issuer, client id, each receiving origin, CA file and proxy. */
+static bool same_list(char **a, char **b)
+{
+    for (; a && b && *a && *b; a++, b++)
+        if (strcmp(*a, *b) != 0)
+            return false;
+    return (!a || !*a) && (!b || !*b);
+}
+
+/* A sign-in belongs to issuer, client id, each receiving origin, CA file and proxy. The store checks it once more, with
+ * the content of the CA file (keeper.h). */
 bool profile_same_binding(const struct profile *a, const struct profile *b)
 {
     return a->grant == b->grant && same(a->authority, b->authority) && same(a->client_id, b->client_id) &&
-           same(a->token_endpoint, b->token_endpoint) && same(a->revocation_endpoint, b->revocation_endpoint) &&
-           same(a->ca_file, b->ca_file) && same(a->proxy, b->proxy);
+           same(a->tenant, b->tenant) && same(a->token_endpoint, b->token_endpoint) &&
+           same(a->device_authorization_endpoint, b->device_authorization_endpoint) &&
+           same(a->revocation_endpoint, b->revocation_endpoint) && same(a->ca_file, b->ca_file) &&
+           same(a->proxy, b->proxy) && same_list(a->endpoint_hosts, b->endpoint_hosts);
 }

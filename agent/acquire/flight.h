@@ -3,7 +3,7 @@
  * lost), but what it brings is not put under the new settings. */
 #pragma once
 
-#include "acquire/conductor.h"
+#include "acquire/keeper.h"
 #include "grant/grant.h"
 
 struct login;
@@ -32,15 +32,18 @@ struct flight {
     void *state; /* the machine's; NULL before start() */
     struct input input;
     struct step step;
-    struct credential held;
-    bool has_held;
+    struct keeper keeper;       /* of the sign-in, and what is held of it */
+    bool bound;                 /* there is one, but for other settings */
+    bool checked, forgotten;    /* ACQUIRE: whether the store has a newer one; REVOKE: the store was told */
+    unsigned restarts;          /* with a newer one */
+    struct failure kept;        /* REVOKE: why the store still has it */
     struct buffer ca_pem;
 
     /* what the present step waits for */
     struct http_call *http;
     struct documents_wait *documents;
     struct worker_job *job;
-    struct store_call *store;
+    struct store_call *stored; /* a secret of the profile */
     struct verification *verification;
     struct timer timer;
     struct task task;
@@ -49,6 +52,8 @@ struct flight {
 
 /* Makes a flight and puts it at the end of its holder's queue; it starts by itself when it may. -ENOMEM. */
 int flight_new(struct conductor *, struct holder *, enum grant_op, const struct request *, struct flight **ret);
+/* Starts those of a holder that may. */
+void flight_start_next(struct holder *);
 /* Ends it at whatever step it is, and starts who waited for it. */
 void flight_free(struct flight *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */

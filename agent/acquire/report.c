@@ -44,7 +44,7 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
         text_clean_into(ret->error, sizeof(ret->error), span_of(profile->problem));
         return;
     }
-    if ((profile->grant->ops & GRANT_LOGIN) && (!holder || !holder->identity))
+    if ((profile->grant->ops & GRANT_LOGIN) && holder && holder->looked && !holder->identity)
         ret->state = "login_required";
     if (!holder)
         return;

@@ -1,5 +1,6 @@
 #include "acquire/secret_source.h"
 
+#include "acquire/keeper.h"
 #include "environment.h"
 #include "limits.h"
 #include <errno.h>
@@ -16,7 +17,8 @@ static int missing(struct failure *why, const char *name, const struct source *s
                                         [SOURCE_FILE] = "file:",
                                         [SOURCE_ENV] = "env:",
                                         [SOURCE_CREDENTIAL] = "credential:",
-                                        [SOURCE_COMMAND] = "command:"};
+                                        [SOURCE_COMMAND] = "command:",
+                                        [SOURCE_STORED] = "stored"};
     bool program = source->kind == SOURCE_COMMAND; /* its arguments are the user's own business */
     failure_set(why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s%s: %s", kinds[source->kind],
                 program ? source->argv[0] : source->value, problem);
@@ -61,6 +63,26 @@ int secret_source_read(struct worker *worker, const char *name, const struct sou
         r = missing(why, name, source, "the profile says nothing about it");
     }
     return r < 0 && r != -ENOENT ? missing(why, name, source, strerror(-r)) : r;
+}
+
+int secret_source_stored(const struct profile *profile, const char *name, const struct store_result *result,
+                         struct span *ret_value, struct failure *why)
+{
+    if (result->error == 0) {
+        *ret_value = secret_span(result->value);
+        return 0;
+    }
+    if (result->error != STORE_MISSING && result->error != STORE_BOUND) {
+        char what[LIMIT_SECRET_NAME + 32];
+        (void)snprintf(what, sizeof(what), "%s could not be read", name);
+        keeper_failure(why, what, result);
+        return result->error;
+    }
+    failure_set(why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s; mltoken secret set %s %s stores it",
+                result->error == STORE_BOUND ? "settings changed since it was stored" : "it is not stored yet",
+                profile->name, name);
+    (void)snprintf(why->name, sizeof(why->name), "%s", name);
+    return -ENOENT;
 }
 
 int secret_source_result(const char *name, const struct source *source, const struct worker_result *result,

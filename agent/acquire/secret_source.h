@@ -1,6 +1,7 @@
 /* The secrets that a profile's configuration points to: file:, env:, credential:, command:. Read when they are used. */
 #pragma once
 
+#include "store/store.h"
 #include "token/failure.h"
 #include "token/profile.h"
 #include "worker.h"
@@ -11,6 +12,9 @@ const struct source *secret_source_of(const struct profile *, const char *name);
  * *why set (SecretMissing, naming the secret, where it was looked for and what to do). */
 int secret_source_read(struct worker *, const char *name, const struct source *, worker_fn *, void *arg,
                        struct worker_job **ret, struct span *ret_value, struct failure *why);
+/* Of `stored`: what the store answered. *ret_value lives as long as the result. */
+int secret_source_stored(const struct profile *, const char *name, const struct store_result *, struct span *ret_value,
+                         struct failure *why);
 /* Turns what came into the value (one trailing newline is not part of it), or sets *why. */
 int secret_source_result(const char *name, const struct source *, const struct worker_result *, struct span *ret_value,
                          struct failure *why);

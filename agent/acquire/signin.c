@@ -124,7 +124,8 @@ static void forget(struct conductor *conductor, struct holder *holder)
     struct failure why;
     failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "signed out");
     conductor_drop(conductor, holder, &why);
-    conductor_forget_sign_in(conductor, holder);
+    conductor_forget_sign_in(holder);
+    holder->looked = true;
 }
 
 /* The newest refresh token is revoked: behind a renewal that is under way, and then forgotten, whatever the authority
@@ -154,15 +155,19 @@ void logout_cancel(struct logout *logout)
     logout->flight = NULL;
 }
 
+void logout_forget(struct flight *flight)
+{
+    forget(flight->conductor, flight->holder);
+}
+
 void logout_landed(struct flight *flight, bool revoked, const struct failure *failure)
 {
-    if (flight->sign_in == flight->holder->sign_in) /* else somebody has signed in since, or it is forgotten already */
-        forget(flight->conductor, flight->holder);
+    const struct failure *kept = flight->kept.kind != FAILURE_NONE ? &flight->kept : NULL;
     struct logout *logout = flight->logout; /* now: the end of a watch may have closed who waited */
     log_event(LOG_LEVEL_INFO, "signed out", "PROFILE", flight->profile->name, "REVOKED", revoked ? "yes" : "no",
-              "REASON", failure ? failure->reason : NULL, NULL);
+              "REASON", failure ? failure->reason : NULL, "STORE", kept ? kept->reason : NULL, NULL);
     if (!logout)
         return;
     logout->flight = NULL;
-    logout->done(logout->arg, revoked, failure);
+    logout->done(logout->arg, revoked, kept);
 }

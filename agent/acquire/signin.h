@@ -24,7 +24,8 @@ void login_cancel(struct login *);
 /* Somebody who signs out one profile. */
 struct logout {
     struct flight *flight;
-    void (*done)(void *arg, bool revoked, const struct failure *why_not); /* the tokens are forgotten in any case */
+    /* The tokens are forgotten here in any case. kept: why the store could not forget the sign-in, or NULL. */
+    void (*done)(void *arg, bool revoked, const struct failure *kept);
     void *arg;
 };
 /* 0: done will be called; 1: forgotten at once, there was nothing to revoke; -1: *why. */
@@ -35,4 +36,5 @@ void logout_cancel(struct logout *); /* the sign-out goes on */
 bool login_accepts(const struct flight *, const struct identity *);
 /* Called by the conductor when a flight of LOGIN or REVOKE has ended. */
 void login_landed(struct flight *, struct tokens *, const struct failure *);
+void logout_forget(struct flight *); /* before, unless somebody has signed in since */
 void logout_landed(struct flight *, bool revoked, const struct failure *);

@@ -36,6 +36,7 @@ int command_logout(struct context *, int argc, char **argv);
 int command_status(struct context *, int argc, char **argv);
 int command_show(struct context *, int argc, char **argv);
 int command_verify(struct context *, int argc, char **argv);
+int command_secret(struct context *, int argc, char **argv);
 int command_exec(struct context *, int argc, char **argv);
 int command_config(struct context *, int argc, char **argv);
 int command_log(struct context *, int argc, char **argv);

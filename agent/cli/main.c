@@ -16,6 +16,7 @@ static const struct command {
     {"status", command_status, "[PROFILE]", "show the agent and its profiles"},
     {"show", command_show, "[PROFILE]", "show a token's claims and times"},
     {"verify", command_verify, "", "check a JWT from standard input"},
+    {"secret", command_secret, "set|clear|list|move PROFILE ...", "keep a secret in the store"},
     {"exec", command_exec, "[PROFILE] -- COMMAND ...", "run a command with tokens in its environment"},
     {"config", command_config, "new|check|path", "begin, check or find the configuration"},
     {"log", command_log, "[PROFILE]", "show which programs were handed tokens"},

@@ -36,7 +36,7 @@ struct usage {
 };
 
 struct arguments {
-    const char *values[2];
+    const char *values[3];
     size_t count;
     char **rest; /* after --, or NULL */
 };

@@ -115,7 +115,7 @@ static void table(struct buffer *to, json_object *profiles)
 
 static void agent_line(struct buffer *to, const struct context *context, json_object *agent)
 {
-    char version[64], store[64], since[TIME_SIZE];
+    char version[64], store[LIMIT_TEXT], since[TIME_SIZE];
     int64_t pid = 0, started = 0;
     if (!agent) { /* get.sock does not tell */
         buffer_format(to, "agent at %s\n", context->handle->path.agent);

@@ -216,7 +216,8 @@ struct call *call_free(struct call *call)
     login_cancel(&call->login);
     logout_cancel(&call->logout);
     verification_cancel(call->verification);
-    worker_cancel(call->job);
+    errand_cancel(call->errand);
+    free(call->kept);
     for (size_t i = 0; i < call->name_count; i++)
         free(call->names[i]);
     free(call->names);

@@ -3,6 +3,7 @@
  * leaves something in the call that will. */
 #pragma once
 
+#include "acquire/errand.h"
 #include "acquire/signin.h"
 #include "acquire/verification.h"
 #include "json.h"
@@ -27,7 +28,8 @@ struct call {
     struct login login;
     struct logout logout;
     struct verification *verification;
-    struct worker_job *job;
+    struct errand *errand;
+    struct failure *kept; /* logout: why a store could not forget; NULL: they all did */
     char **names; /* logout: those that are left */
     size_t name_count;
     size_t position; /* list: the next profile */
@@ -74,6 +76,8 @@ void method_list(struct call *, json_object *);
 void method_show(struct call *, json_object *);
 void method_verify(struct call *, json_object *);
 void method_list_secrets(struct call *, json_object *);
+void method_set_secret(struct call *, json_object *);
+void method_move_secrets(struct call *, json_object *);
 void method_status(struct call *, json_object *);
 void method_get_info(struct call *, json_object *);
 void method_get_description(struct call *, json_object *);

@@ -68,16 +68,21 @@ static void logout_next(struct call *);
 
 static void reply_logout(struct call *call)
 {
+    if (call->kept) {
+        call_fail(call, call->kept);
+        return;
+    }
     json_object *reply = json_object_new_object();
     (void)json_put_boolean(reply, "revoked", call->revoked);
     call_reply(call, reply);
 }
 
-static void on_signed_out(void *arg, bool revoked, const struct failure *why_not)
+static void on_signed_out(void *arg, bool revoked, const struct failure *kept)
 {
     struct call *call = arg;
-    (void)why_not; /* forgotten here all the same; the log has the reason */
     call->revoked |= revoked;
+    if (kept && !call->kept && (call->kept = malloc(sizeof(*kept))))
+        *call->kept = *kept;
     logout_next(call);
 }
 

@@ -1,165 +1,202 @@
-#include "store/store.h"
+#include "store/backend.h"
 
 #include "cleanup.h"
-#include <errno.h>
 #include <search.h>
 
 struct item {
-    char *profile;
-    struct credential credential;
+    char *profile, *name;
+    char binding[STORE_BINDING + 1];
+    struct secret *value;
+    uint64_t version;
 };
 
-struct store_call {
-    struct store *store;
+struct memory {
+    struct store store;
     struct task task;
-    char *profile; /* load: what to look up when the task runs */
-    int error;
-    store_fn *fn;
-    void *arg;
-    struct store_call *next, *previous;
+    void *items; /* a tree by profile and name */
+    uint64_t last_version;
 };
 
-struct store {
-    struct loop *loop;
-    void *items; /* a tree by profile name */
-    struct store_call calls;
-};
+static struct memory *memory_of(struct store *store)
+{
+    return (struct memory *)(void *)store;
+}
 
 static int compare(const void *a, const void *b)
 {
-    return strcmp(((const struct item *)a)->profile, ((const struct item *)b)->profile);
+    const struct item *x = a, *y = b;
+    int r = strcmp(x->profile, y->profile);
+    return r ? r : strcmp(x->name, y->name);
 }
 
-static struct item *find(struct store *store, const char *profile)
+static struct item *find(struct memory *memory, const struct store_call *call)
 {
-    struct item wanted = {.profile = (char *)(uintptr_t)profile};
-    struct item *const *found = tfind(&wanted, &store->items, compare);
+    struct item wanted = {.profile = call->profile, .name = call->name};
+    struct item *const *found = tfind(&wanted, &memory->items, compare);
     return found ? *found : NULL;
 }
 
 static void item_free(void *pointer)
 {
     struct item *item = pointer;
-    credential_clear(&item->credential);
+    if (!item)
+        return;
+    secret_unref(item->value);
     free(item->profile);
+    free(item->name);
     free(item);
 }
 
-static struct store_call *call_free(struct store_call *call)
+static void get(struct memory *memory, struct store_call *call)
 {
-    task_stop(&call->task);
-    call->next->previous = call->previous;
-    call->previous->next = call->next;
-    free(call->profile);
-    free(call);
-    return NULL;
+    struct item *item = find(memory, call);
+    if (!item) {
+        store_answer_error(call, STORE_MISSING, "nothing is kept under this name");
+    } else if (memcmp(item->binding, call->binding, STORE_BINDING) != 0) {
+        struct store_result bound = {
+            .error = STORE_BOUND, .reason = "it was stored for other receivers", .version = item->version};
+        store_answer(call, &bound);
+    } else {
+        struct store_result found = {.version = item->version, .value = secret_ref(item->value)};
+        store_answer(call, &found);
+        secret_unref(found.value);
+    }
+}
+
+static struct item *add(struct memory *memory, const struct store_call *call)
+{
+    struct item *item = calloc(1, sizeof(*item));
+    if (!item)
+        return NULL;
+    item->profile = strdup(call->profile);
+    item->name = strdup(call->name);
+    if (!item->profile || !item->name || !tsearch(item, &memory->items, compare)) {
+        item_free(item);
+        return NULL;
+    }
+    return item;
+}
+
+static void put(struct memory *memory, struct store_call *call)
+{
+    struct item *item = find(memory, call);
+    uint64_t there = item ? item->version : 0;
+    if (call->expect != STORE_ANY && call->expect != there) {
+        bool ours = item && memcmp(item->binding, call->binding, STORE_BINDING) == 0;
+        struct store_result conflict = {.error = STORE_CONFLICT,
+                                        .reason = "another version is kept",
+                                        .version = there,
+                                        .value = ours ? secret_ref(item->value) : NULL};
+        store_answer(call, &conflict);
+        secret_unref(conflict.value);
+        return;
+    }
+    if (!item)
+        item = add(memory, call);
+    if (!item) {
+        store_answer_error(call, -ENOMEM, "out of memory");
+        return;
+    }
+    secret_unref(item->value);
+    item->value = secret_ref(call->value);
+    memcpy(item->binding, call->binding, sizeof(item->binding));
+    item->version = ++memory->last_version;
+    struct store_result kept = {.version = item->version};
+    store_answer(call, &kept);
+}
+
+/* Every secret of a profile: tree walks must not change the tree, so it is looked for anew after each. */
+struct search {
+    const char *profile; /* NULL: any */
+    struct store_item *items;
+    size_t count, capacity;
+    const struct item *first;
+};
+
+static void visit(const void *node, VISIT which, void *closure)
+{
+    struct search *search = closure;
+    const struct item *item = *(const struct item *const *)node;
+    if ((which != postorder && which != leaf) || (search->profile && strcmp(search->profile, item->profile) != 0))
+        return;
+    if (!search->first)
+        search->first = item;
+    if (search->count < search->capacity)
+        search->items[search->count] =
+            (struct store_item){.profile = item->profile, .name = item->name, .binding = item->binding};
+    search->count++;
+}
+
+static void drop(struct memory *memory, struct store_call *call)
+{
+    for (;;) {
+        struct search search = {.profile = call->profile};
+        struct item *item = call->name ? find(memory, call) : NULL;
+        if (!call->name) {
+            twalk_r(memory->items, visit, &search);
+            item = (struct item *)(uintptr_t)search.first;
+        }
+        if (!item)
+            break;
+        tdelete(item, &memory->items, compare);
+        item_free(item);
+    }
+    store_answer(call, &(struct store_result){0});
+}
+
+static void list(struct memory *memory, struct store_call *call)
+{
+    struct search search = {.profile = call->profile};
+    twalk_r(memory->items, visit, &search);
+    _cleanup_free_ struct store_item *items = calloc(search.count + 1, sizeof(*items));
+    if (!items) {
+        store_answer_error(call, -ENOMEM, "out of memory");
+        return;
+    }
+    search = (struct search){.profile = call->profile, .items = items, .capacity = search.count};
+    twalk_r(memory->items, visit, &search);
+    store_answer(call, &(struct store_result){.items = items, .item_count = search.count});
 }
 
 static void on_task(void *arg)
 {
-    struct store_call *call = arg;
-    struct item *item = call->profile ? find(call->store, call->profile) : NULL;
-    store_fn *fn = call->fn;
-    void *fn_arg = call->arg;
-    int error = call->profile && !item ? -ENOENT : call->error;
-    call_free(call);
-    fn(fn_arg, error, item ? &item->credential : NULL);
-}
-
-static int answer_later(struct store *store, const char *profile, int error, store_fn *fn, void *arg,
-                        struct store_call **ret)
-{
-    struct store_call *call = calloc(1, sizeof(*call));
-    if (!call || (profile && !(call->profile = strdup(profile)))) {
-        free(call);
-        return -ENOMEM;
+    struct memory *memory = arg;
+    struct store_call *last = memory->store.calls.previous, *call;
+    bool more = true;
+    while (more && (call = store_first(&memory->store))) { /* those that come meanwhile have a turn of their own */
+        more = call != last;
+        if (call->op == STORE_GET)
+            get(memory, call);
+        else if (call->op == STORE_PUT)
+            put(memory, call);
+        else if (call->op == STORE_DROP)
+            drop(memory, call);
+        else
+            list(memory, call);
     }
-    call->store = store;
-    call->error = error;
-    call->fn = fn;
-    call->arg = arg;
-    call->next = &store->calls;
-    call->previous = store->calls.previous;
-    call->previous->next = store->calls.previous = call;
-    task_start(store->loop, &call->task, on_task, call);
-    *ret = call;
-    return 0;
 }
 
-int store_load(struct store *store, const char *profile, store_fn *fn, void *arg, struct store_call **ret)
+static void added(struct store *store)
 {
-    return answer_later(store, profile, 0, fn, arg, ret);
+    task_start(store->loop, &memory_of(store)->task, on_task, store);
 }
 
-static int keep(struct store *store, const char *profile, const struct credential *credential)
+static void memory_free(struct store *store)
 {
-    struct credential copy;
-    int r = credential_copy(credential, &copy);
-    if (r < 0)
-        return r;
-    struct item *item = find(store, profile);
-    if (!item) {
-        item = calloc(1, sizeof(*item));
-        if (item)
-            item->profile = strdup(profile);
-        if (!item || !item->profile || !tsearch(item, &store->items, compare)) {
-            if (item)
-                item_free(item);
-            credential_clear(&copy);
-            return -ENOMEM;
-        }
-    }
-    credential_clear(&item->credential);
-    item->credential = copy;
-    return 0;
-}
-
-int store_save(struct store *store, const char *profile, const struct credential *credential, store_fn *fn, void *arg,
-               struct store_call **ret)
-{
-    return answer_later(store, NULL, keep(store, profile, credential), fn, arg, ret);
-}
-
-int store_forget(struct store *store, const char *profile, store_fn *fn, void *arg, struct store_call **ret)
-{
-    struct item *item = find(store, profile);
-    if (item) {
-        tdelete(item, &store->items, compare);
-        item_free(item);
-    }
-    return answer_later(store, NULL, 0, fn, arg, ret);
-}
-
-void store_cancel(struct store_call *call)
-{
-    if (call)
-        call_free(call);
+    struct memory *memory = memory_of(store);
+    task_stop(&memory->task);
+    tdestroy(memory->items, item_free);
+    free(memory);
 }
 
 int store_memory_new(struct loop *loop, struct store **ret)
 {
-    struct store *store = calloc(1, sizeof(*store));
-    if (!store)
+    static const struct store_kind kind = {.added = added, .free = memory_free};
+    struct memory *memory = calloc(1, sizeof(*memory));
+    if (!memory || store_init(&memory->store, &kind, loop, "memory") < 0) {
+        free(memory);
         return -ENOMEM;
-    store->loop = loop;
-    store->calls.next = store->calls.previous = &store->calls;
-    *ret = store;
+    }
+    *ret = &memory->store;
     return 0;
-}
-
-struct store *store_free(struct store *store)
-{
-    if (!store)
-        return NULL;
-    while (store->calls.next != &store->calls)
-        call_free(store->calls.next);
-    tdestroy(store->items, item_free);
-    free(store);
-    return NULL;
-}
-
-const char *store_name(const struct store *store)
-{
-    (void)store;
-    return "memory";
 }

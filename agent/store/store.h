@@ -1,25 +1,64 @@
-/* Where sign-ins are kept between uses. A call returns at once and its result comes from the loop, so that a store that
- * takes its time (a keyring, a file) delays nobody else. Today there is one: memory, which forgets with the agent. */
+/* Where secrets are kept between uses: (profile, name, binding) -> bytes and a version. A call returns at once and its
+ * result comes from the loop, in the order of the calls to one store, so that a store that takes its time (a keyring,
+ * a disk) delays nobody else. memory.c forgets with the agent; process.c speaks to a program of its own
+ * (store/protocol.h); which store a profile uses is stores.h's. */
 #pragma once
 
+#include "limits.h"
 #include "loop/loop.h"
-#include "token/tokens.h"
+#include "secret.h"
+#include <errno.h>
 
 struct store;
 struct store_call;
 
-/* error: 0, -ENOENT (load: nothing kept), -ENOMEM. The credential is the store's and lives during the call; NULL unless
- * a load succeeded. */
-typedef void store_fn(void *arg, int error, const struct credential *);
+enum { STORE_BINDING = 64 }; /* hex digits */
+
+/* What a result's error may be, besides 0 and -ENOMEM. */
+enum {
+    STORE_MISSING = -ENOENT,        /* get: there is no such secret */
+    STORE_BOUND = -EKEYREJECTED,    /* get: it was stored for other receivers, and is not given out */
+    STORE_CONFLICT = -ESTALE,       /* put: another version is there (`value`, when it is ours to see), and stays */
+    STORE_UNAVAILABLE = -ENODEV,    /* there is no such service on this host: another store may be tried */
+    STORE_LOCKED = -EACCES,         /* a person said no, or could not be asked */
+    STORE_FAILED = -EIO,            /* anything else; for a put it is not known whether it took place */
+};
+
+struct store_item {
+    const char *profile, *name, *binding;
+};
+
+/* Everything is the store's and lives during the call. */
+struct store_result {
+    int error;
+    const char *reason;   /* a sentence for a person when there is an error, may come from outside; else NULL */
+    uint64_t version;     /* get, put, conflict (0: none is there); bound when the store tells, else 0 */
+    struct secret *value; /* get, conflict */
+    const struct store_item *items; /* list */
+    size_t item_count;
+};
+typedef void store_fn(void *arg, const struct store_result *);
+
+struct store_key {
+    const char *profile, *name;
+    const char *binding; /* STORE_BINDING hex digits */
+};
+
+#define STORE_ANY UINT64_MAX
+
+/* What a key and a value point to is copied or referred to. -ENOMEM. */
+int store_get(struct store *, const struct store_key *, store_fn *, void *arg, struct store_call **ret);
+/* `expect`: the version that must be there (0: none), or STORE_ANY. Told 0: durable as far as this store is. */
+int store_put(struct store *, const struct store_key *, struct secret *, uint64_t expect, store_fn *, void *arg,
+              struct store_call **ret);
+int store_drop(struct store *, const char *profile, const char *name, store_fn *, void *arg, struct store_call **ret);
+int store_list(struct store *, const char *profile, store_fn *, void *arg, struct store_call **ret);
+/* fn will not be called; a put or drop takes place all the same. NULL is allowed. */
+void store_cancel(struct store_call *);
+
+const char *store_name(const struct store *);
+/* What its present call waits for ("the keyring is locked"), or NULL. */
+const char *store_waiting(const struct store *);
+struct store *store_free(struct store *); /* nobody is told; always NULL */
 
 int store_memory_new(struct loop *, struct store **ret);
-struct store *store_free(struct store *); /* always NULL */
-const char *store_name(const struct store *);
-
-int store_load(struct store *, const char *profile, store_fn *, void *arg, struct store_call **ret);
-/* Keeps a copy; once fn was told 0 it is durable as far as this store is. */
-int store_save(struct store *, const char *profile, const struct credential *, store_fn *, void *arg,
-               struct store_call **ret);
-int store_forget(struct store *, const char *profile, store_fn *, void *arg, struct store_call **ret);
-/* fn will not be called; a save or forget takes place all the same. NULL is allowed. */
-void store_cancel(struct store_call *);

@@ -70,6 +70,9 @@ void cache_remove(struct cache *cache, struct holder *holder)
     cache->holders--;
     profile_free(holder->profile);
     free(holder->identity);
+    if (holder->unsaved)
+        credential_clear(holder->unsaved);
+    free(holder->unsaved);
     free(holder->signed_out);
     free(holder);
 }

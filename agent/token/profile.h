@@ -17,7 +17,7 @@ enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1 };
 enum client_auth { CLIENT_AUTH_DEFAULT, CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST };
 
 /* Where a secret is, never the secret itself. */
-enum source_kind { SOURCE_NONE, SOURCE_FILE, SOURCE_ENV, SOURCE_CREDENTIAL, SOURCE_COMMAND };
+enum source_kind { SOURCE_NONE, SOURCE_FILE, SOURCE_ENV, SOURCE_CREDENTIAL, SOURCE_COMMAND, SOURCE_STORED };
 struct source {
     enum source_kind kind;
     char *value; /* path, variable, credential name, or the command line as written */
@@ -54,7 +54,7 @@ struct profile {
     char *header; /* template with one {token} */
     int64_t min_valid_s;
     int64_t refresh_ahead_s; /* or one of the two above */
-    char *store;
+    char *store; /* its own or the agent's; NULL: by what is there */
     char *ca_file, *proxy;
     int64_t timeout_ms;
 

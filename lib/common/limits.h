@@ -82,6 +82,7 @@
 #define LIMIT_BINDING       64   /* exactly: hexadecimal digits */
 #define LIMIT_STORE_ID      32   /* of a request */
 #define LIMIT_STORE_REASON  1024 /* a sentence of a store */
+#define LIMIT_STORE_NAME    32   /* "keyring", or of a program that others wrote */
 
 /* authorities */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */

@@ -40,7 +40,7 @@ _mltoken() {
     esac
     case $command in
     '')
-        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify exec config log doctor $options --version" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify secret exec config log doctor $options --version" -- "$current")
         return
         ;;
     get) options+=' --scope --resource --audience --claims --min-valid --refresh --login --timeout --header --curl' ;;
@@ -50,6 +50,12 @@ _mltoken() {
     verify) options+=' --profile --audience' ;;
     exec) options+=' --env' ;;
     log) options+=' --since -n' ;;
+    secret)
+        if ((COMP_CWORD == i + 1)); then
+            mapfile -t COMPREPLY < <(compgen -W 'set clear list move' -- "$current")
+            return
+        fi
+        ;;
     config)
         if ((COMP_CWORD == i + 1)); then
             mapfile -t COMPREPLY < <(compgen -W 'new check path' -- "$current")

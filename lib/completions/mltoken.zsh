@@ -17,7 +17,8 @@ _mltoken() {
     global=('--json[answer in JSON]' '--quiet[nothing but results and errors]' '--socket[socket]:path:_files'
             '(-h --help)'{-h,--help}'[help]')
     commands=('get:print a token' 'login:sign in' 'logout:sign out' 'status:show the agent and its profiles'
-              'show:show claims and times' 'verify:check a JWT from standard input' 'exec:run a command with tokens'
+              'show:show claims and times' 'verify:check a JWT from standard input' 'secret:keep a secret in the store'
+              'exec:run a command with tokens'
               'config:begin, check or find the configuration' 'log:show which programs were handed tokens'
               'doctor:test each link')
     _arguments -C $global '--version[the version]' '1: :->command' '*:: :->rest' && return
@@ -36,6 +37,8 @@ _mltoken() {
         status | doctor) _arguments $global '1:profile:_mltoken_profiles' ;;
         log) _arguments $global '--since[from then on]:time' '-n[the last lines]:lines' '1:profile:_mltoken_profiles' ;;
         verify) _arguments $global '--profile[profile]:profile:_mltoken_profiles' '--audience[audience]:audience' ;;
+        secret) _arguments $global '1:what:(set clear list move)' '2:profile:_mltoken_profiles' \
+            '3:name:(client_secret password token key_password keyring file memory)' ;;
         exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
         config) _arguments $global '1:what:(new check path)' '--profile[name]:name' \
             '--grant[grant]:grant:(client_credentials device_code)' '--authority[issuer]:url' '--client-id[id]:id' \

@@ -28,7 +28,7 @@ struct machine {
 static struct {
     struct loop *loop;
     struct worker *worker;
-    struct store *store;
+    struct stores *stores;
     struct conductor *conductor;
     const char *acquire, *login, *revoke;
     int machines, ended;
@@ -193,8 +193,8 @@ static int open_world(void **state)
     world.account = "alice";
     assert_int_equal(0, secret_arena_open());
     assert_int_equal(0, loop_new(&world.loop));
-    assert_int_equal(0, store_memory_new(world.loop, &world.store));
-    struct conductor parts = {.loop = world.loop, .store = world.store, .config = CONFIG(ALONE, OTHER, PERSON)};
+    assert_int_equal(0, stores_new(world.loop, &(struct stores_options){.memory_only = true}, &world.stores));
+    struct conductor parts = {.loop = world.loop, .stores = world.stores, .config = CONFIG(ALONE, OTHER, PERSON)};
     assert_int_equal(0, conductor_new(&parts, &world.conductor));
     return 0;
 }
@@ -203,7 +203,7 @@ static int close_world(void **state)
 {
     (void)state;
     world.conductor = conductor_free(world.conductor);
-    world.store = store_free(world.store);
+    world.stores = stores_free(world.stores);
     world.worker = worker_free(world.worker);
     world.loop = loop_free(world.loop);
     assert_int_equal(world.machines, world.ended);

@@ -109,7 +109,7 @@ static void test_defaults(void **state)
     assert_int_equal(p->min_valid_s, 300);
     assert_int_equal(p->refresh_ahead_s, REFRESH_AHEAD_DEFAULT);
     assert_int_equal(p->timeout_ms, 30000);
-    assert_string_equal(p->store, "memory");
+    assert_null(p->store);
     assert_null(p->scopes);
     assert_null(p->endpoint_hosts);
     assert_null(p->token_endpoint);
@@ -187,7 +187,8 @@ static void test_bad_values(void **state)
         {"min_valid = -1", "min_valid", "digits alone"},
         {"min_valid = 99999999", "min_valid", "out of range"},
         {"refresh_ahead = sometimes", "refresh_ahead", "never"},
-        {"store = keyring", "store", "use one of: memory"},
+        {"store = Keyring", "store", "keyring, file, memory, or NAME"},
+        {"store = ../x", "store", "not the name of a store"},
         {"ca_file = ca.pem", "ca_file", "needs a whole path"},
         {"proxy = socks5://x", "proxy", "not a plain address"},
         {"proxy = http://user:" SECRET "@x", "proxy", "not a plain address"},
@@ -386,6 +387,25 @@ static void test_no_echo(void **state)
     }
 }
 
+/* A profile's own store counts, else the agent's, wherever that stands. */
+static void test_stores(void **state)
+{
+    (void)state;
+    static const char body[] = "grant = client_credentials\nauthority = https://a\nclient_id = i\n";
+    char text[1024];
+    (void)snprintf(text, sizeof(text),
+                   "[profile a]\n%sclient_secret = stored\n[agent]\nstore = file\nkey_file = /k\n[profile b]\n%s"
+                   "client_secret = env:X\nstore = vault-2\n",
+                   body, body);
+    _cleanup_config_ struct config *config = read_one(text);
+    assert_int_equal(config->problem_count, 0);
+    assert_string_equal(config->store, "file");
+    assert_string_equal(config->key_file, "/k");
+    assert_string_equal(config_profile(config, "a")->store, "file");
+    assert_int_equal(config_profile(config, "a")->client_secret.kind, SOURCE_STORED);
+    assert_string_equal(config_profile(config, "b")->store, "vault-2");
+}
+
 static void test_sections(void **state)
 {
     (void)state;
@@ -403,6 +423,8 @@ static void test_sections(void **state)
         {"[agent]\ndefualt_profile = x\n", "f:2: defualt_profile: ", "did you mean default_profile?"},
         {"[agent]\nstore = memory\nstore = memory\n", "f:3: store: ", "repeated key"},
         {"[agent]\nstore =\n", "f:2: store: ", "has no value"},
+        {"[agent]\nstore = a_b\n", "f:2: store: ", "not the name of a store"},
+        {"[agent]\nkey_file = x\n", "f:2: key_file: ", "needs a whole path"},
         {"[agent]\ndefault_profile = x\n", "f:2: default_profile: ", "there is no such profile"},
         {"[agent\nclient_secret = x\n", "f:1: a section is", "alone on its line"},
         {"[profile a]\n", "f:1: grant: ", "is missing"},
@@ -713,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_env_names),
         cmocka_unit_test(test_no_echo),
+        cmocka_unit_test(test_stores),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_profile_name_limit),

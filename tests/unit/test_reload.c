@@ -20,7 +20,7 @@
 static struct {
     struct loop *loop;
     struct worker *worker;
-    struct store *store;
+    struct stores *stores;
     struct conductor *conductor;
     struct server *server;
     struct reload *reload;
@@ -78,9 +78,9 @@ static int open_world(void **state)
     assert_int_equal(0, secret_arena_open());
     assert_int_equal(0, loop_new(&world.loop));
     assert_int_equal(0, worker_new(world.loop, &world.worker));
-    assert_int_equal(0, store_memory_new(world.loop, &world.store));
+    assert_int_equal(0, stores_new(world.loop, &(struct stores_options){.memory_only = true}, &world.stores));
     assert_int_equal(0, config_load(NULL, &config));
-    struct conductor parts = {.loop = world.loop, .worker = world.worker, .store = world.store, .config = config};
+    struct conductor parts = {.loop = world.loop, .worker = world.worker, .stores = world.stores, .config = config};
     assert_int_equal(0, conductor_new(&parts, &world.conductor));
     assert_int_equal(0, server_new(world.loop, world.conductor, &world.server));
     return reload_new(world.conductor, world.server, &world.reload);
@@ -92,7 +92,7 @@ static int close_world(void **state)
     world.reload = reload_free(world.reload);
     world.server = server_free(world.server);
     world.conductor = conductor_free(world.conductor);
-    world.store = store_free(world.store);
+    world.stores = stores_free(world.stores);
     world.worker = worker_free(world.worker);
     world.loop = loop_free(world.loop);
     secret_arena_close();

@@ -1,53 +1,6 @@
-/* The memory store: answers come from the loop, a cancelled call's deed is done, nothing is left behind. */
-#include "store/store.h"
-
-#include "cleanup.h"
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-/* after these */
-#include <cmocka.h>
-
-static struct loop *loop;
-static struct store *store;
-
-struct told {
-    struct store_call *call;
-    int count, error;
-    bool any;
-    char token[64], subject[64];
-    void (*then)(struct told *);
-};
-
-static void on_told(void *arg, int error, const struct credential *credential)
-{
-    struct told *told = arg;
-    told->count++;
-    told->error = error;
-    told->any = credential != NULL;
-    if (credential) {
-        struct span token = credential->refresh_token ? secret_span(credential->refresh_token) : (struct span){0};
-        (void)snprintf(told->token, sizeof(told->token), "%.*s", (int)token.length, token.data ? token.data : "");
-        (void)snprintf(told->subject, sizeof(told->subject), "%.60s", credential->identity.subject);
-    }
-    if (told->then)
-        told->then(told);
-}
-
-static void end(void *arg)
-{
-    (void)arg;
-    loop_stop(loop, 0);
-}
-
-static void spin(void)
-{
-    struct timer timer = {0};
-    assert_int_equal(0, timer_start(loop, &timer, 0, end, NULL));
-    assert_int_equal(0, loop_run(loop));
-}
+/* The memory store: answers come from the loop and in order, versions grow, a binding is kept, a cancelled call's deed is
+ * done, nothing is left behind. */
+#include "store_fixture.h"
 
 static int open_store(void **state)
 {
@@ -67,121 +20,140 @@ static int close_store(void **state)
     return 0;
 }
 
-static void save(struct told *told, const char *profile, const char *token)
-{
-    struct credential credential = {.uncertain = true};
-    (void)snprintf(credential.identity.subject, sizeof(credential.identity.subject), "of %s", token);
-    if (*token)
-        assert_int_equal(0, secret_new(token, strlen(token), &credential.refresh_token));
-    assert_int_equal(0, store_save(store, profile, &credential, on_told, told, &told->call));
-    credential_clear(&credential);
-}
-
-static void load(struct told *told, const char *profile)
-{
-    assert_int_equal(0, store_load(store, profile, on_told, told, &told->call));
-}
-
-static void what_is_saved_is_loaded(void **state)
+static void what_is_put_is_got(void **state)
 {
     struct told first = {0}, second = {0}, none = {0};
     (void)state;
-    load(&none, "p");
+    get(&none, key("p", "t", 'a'));
     assert_int_equal(0, none.count); /* from the loop, never from inside the call */
-    spin();
-    assert_int_equal(-ENOENT, none.error);
-    assert_false(none.any);
-    save(&first, "p", "one");
-    assert_int_equal(0, first.count);
-    spin();
-    assert_int_equal(1, first.count);
+    spin(0);
+    assert_int_equal(STORE_MISSING, none.error);
+    put(&first, key("p", "t", 'a'), "one", STORE_ANY);
+    get(&second, key("p", "t", 'a')); /* in order */
+    spin(0);
     assert_int_equal(0, first.error);
-    assert_false(first.any);
-    load(&second, "p");
-    spin();
-    assert_string_equal("one", second.token);
-    assert_string_equal("of one", second.subject);
-    save(&first, "p", "two"); /* the old one is gone at once */
-    save(&first, "q", "");
-    load(&second, "p");
-    load(&none, "q");
-    spin();
-    assert_string_equal("two", second.token);
-    assert_int_equal(0, none.error);
-    assert_string_equal("", none.token);
-    assert_string_equal("of ", none.subject);
+    assert_string_equal("one", second.value);
+    assert_int_equal(first.version, second.version);
+    assert_true(first.version > 0);
+    get(&none, key("p", "other", 'a'));
+    spin(0);
+    assert_int_equal(STORE_MISSING, none.error);
     assert_string_equal("memory", store_name(store));
+    assert_null(store_waiting(store));
 }
 
-static void forgetting(void **state)
+static void versions(void **state)
 {
-    struct told told = {0}, loaded = {0};
+    struct told first = {0}, second = {0}, third = {0};
     (void)state;
-    save(&told, "p", "one");
-    save(&told, "q", "two");
-    spin();
-    load(&loaded, "p"); /* asked before, looked up when its turn comes */
-    assert_int_equal(0, store_forget(store, "p", on_told, &told, &told.call));
-    assert_int_equal(0, store_forget(store, "none", on_told, &told, &told.call));
-    spin();
+    put(&first, key("p", "t", 'a'), "one", 0);
+    spin(0);
+    assert_int_equal(0, first.error);
+    put(&second, key("p", "t", 'a'), "two", 0); /* there is one */
+    spin(0);
+    assert_int_equal(STORE_CONFLICT, second.error);
+    assert_int_equal(first.version, second.version);
+    assert_string_equal("one", second.value);
+    put(&second, key("p", "t", 'a'), "two", first.version);
+    spin(0);
+    assert_int_equal(0, second.error);
+    assert_true(second.version > first.version);
+    put(&third, key("p", "t", 'b'), "old", first.version);
+    spin(0);
+    assert_int_equal(STORE_CONFLICT, third.error);
+    assert_string_equal("", third.value); /* bound to others */
+    drop(&third, "p", "t");
+    put(&first, key("p", "t", 'a'), "three", second.version);
+    spin(0);
+    assert_int_equal(STORE_CONFLICT, first.error);
+    assert_int_equal(0, first.version);
+    put(&first, key("p", "t", 'a'), "three", 0);
+    spin(0);
+    assert_true(first.version > second.version); /* across its removal */
+}
+
+static void bindings(void **state)
+{
+    struct told told = {0};
+    (void)state;
+    put(&told, key("p", "t", 'a'), "one", STORE_ANY);
+    spin(0);
+    get(&told, key("p", "t", 'b'));
+    spin(0);
+    assert_int_equal(STORE_BOUND, told.error);
+    assert_string_equal("", told.value);
+    put(&told, key("p", "t", 'b'), "two", STORE_ANY);
+    get(&told, key("p", "t", 'b'));
+    spin(0);
+    assert_string_equal("two", told.value);
+}
+
+static void dropping_and_listing(void **state)
+{
+    struct told told = {0};
+    (void)state;
+    drop(&told, "p", NULL);
+    spin(0);
     assert_int_equal(0, told.error);
-    assert_int_equal(-ENOENT, loaded.error);
-    load(&loaded, "q");
-    spin();
-    assert_string_equal("two", loaded.token);
+    put(&told, key("p", "a", 'a'), "1", STORE_ANY);
+    put(&told, key("p", "b", 'b'), "2", STORE_ANY);
+    put(&told, key("q", "a", 'c'), "3", STORE_ANY);
+    list(&told, NULL);
+    spin(0);
+    assert_string_equal("p/a:aa p/b:bb q/a:cc ", told.list);
+    list(&told, "p");
+    spin(0);
+    assert_string_equal("p/a:aa p/b:bb ", told.list);
+    drop(&told, "p", "a");
+    list(&told, "p");
+    spin(0);
+    assert_string_equal("p/b:bb ", told.list);
+    put(&told, key("p", "a", 'a'), "1", STORE_ANY);
+    drop(&told, "p", NULL);
+    list(&told, NULL);
+    spin(0);
+    assert_string_equal("q/a:cc ", told.list);
 }
 
 static void cancelling(void **state)
 {
-    struct told saved = {0}, loaded = {0}, forgotten = {0};
+    struct told saved = {0}, loaded = {0}, gone = {0};
     (void)state;
-    save(&saved, "p", "one");
+    put(&saved, key("p", "t", 'a'), "one", STORE_ANY);
     store_cancel(saved.call);
     store_cancel(NULL);
-    load(&loaded, "p");
+    get(&loaded, key("p", "t", 'a'));
     store_cancel(loaded.call);
-    spin();
+    spin(0);
     assert_int_equal(0, saved.count + loaded.count);
-    load(&loaded, "p"); /* the save took place */
-    spin();
-    assert_string_equal("one", loaded.token);
-    assert_int_equal(0, store_forget(store, "p", on_told, &forgotten, &forgotten.call));
-    store_cancel(forgotten.call);
+    get(&loaded, key("p", "t", 'a')); /* the put took place */
+    spin(0);
+    assert_string_equal("one", loaded.value);
+    drop(&gone, "p", "t");
+    store_cancel(gone.call);
+    spin(0);
     assert_int_equal(0, secret_arena_used());
-    load(&loaded, "p");
-    load(&saved, "p"); /* left when the store goes */
+    put(&saved, key("p", "t", 'a'), "left when the store goes", STORE_ANY);
+    get(&loaded, key("p", "t", 'a'));
 }
 
 static struct told other;
 
-static void cancel_other(struct told *told)
+static void drop_it(struct told *told)
 {
     (void)told;
-    store_cancel(other.call);
-}
-
-static void forget_it(struct told *told)
-{
-    assert_int_equal(0, store_forget(store, "p", on_told, &other, &other.call));
-    (void)told;
+    drop(&other, "p", "t");
 }
 
 static void calls_within_calls(void **state)
 {
-    struct told saved = {0}, first = {.then = cancel_other};
+    struct told saved = {0}, first = {.then = drop_it};
     (void)state;
-    save(&saved, "p", "one");
-    spin();
+    put(&saved, key("p", "t", 'a'), "one", STORE_ANY);
+    get(&first, key("p", "t", 'a'));
     other = (struct told){0};
-    load(&first, "p");
-    load(&other, "p");
-    spin();
+    spin(0);
     assert_int_equal(1, first.count);
-    assert_int_equal(0, other.count);
-    first.then = forget_it; /* what it was shown goes within the call */
-    load(&first, "p");
-    spin();
-    assert_int_equal(2, first.count);
     assert_int_equal(1, other.count);
     assert_int_equal(0, secret_arena_used());
 }
@@ -193,16 +165,15 @@ static void thousands(void **state)
     for (size_t i = 0; i < ELEMENTS(told); i++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "p%zu", i);
-        told[i] = (struct told){0};
-        save(&told[i], name, name);
+        put(&told[i], key(name, "t", 'a'), name, STORE_ANY);
     }
-    spin();
+    spin(0);
     for (size_t i = 0; i < ELEMENTS(told); i++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "p%zu", i);
-        load(&told[i], name);
-        spin();
-        assert_string_equal(name, told[i].token);
+        get(&told[i], key(name, "t", 'a'));
+        spin(0);
+        assert_string_equal(name, told[i].value);
     }
 }
 
@@ -211,9 +182,9 @@ static void copies_refer_to_the_same_secret(void **state)
 {
     struct told told = {0};
     (void)state;
-    save(&told, "p", "one");
+    put(&told, key("p", "t", 'a'), "one", STORE_ANY);
+    spin(0);
     assert_int_equal(64, secret_arena_used());
-    spin();
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
@@ -221,8 +192,9 @@ static void copies_refer_to_the_same_secret(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_saved_is_loaded), TEST(forgetting), TEST(cancelling),
-        TEST(calls_within_calls),      TEST(thousands),  TEST(copies_refer_to_the_same_secret),
+        TEST(what_is_put_is_got), TEST(versions),  TEST(bindings),
+        TEST(dropping_and_listing), TEST(cancelling), TEST(calls_within_calls),
+        TEST(thousands),          TEST(copies_refer_to_the_same_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,375 @@
+#include "acquire/keeper.h"
+
+#include "cleanup.h"
+#include "json.h"
+#include "log.h"
+#include <stdio.h>
+
+/* ---- what a secret is bound to --------------------------------------------------------------------------------------- */
+
+int binding_of(const struct profile *profile, struct span ca_pem, binding_text ret)
+{
+    struct span parts[12 + LIMIT_HOSTS] = {
+        span_of("mltoken binding 1"),
+        span_of(profile->name),
+        span_of(profile->authority),
+        span_of(profile->tenant),
+        span_of(profile->client_id),
+        span_of(profile->token_endpoint),
+        span_of(profile->device_authorization_endpoint),
+        span_of(profile->revocation_endpoint),
+        span_of(profile->proxy),
+        profile->ca_file ? ca_pem : (struct span){0},
+    };
+    size_t count = 10;
+    for (char **host = profile->endpoint_hosts; host && *host && count < ELEMENTS(parts); host++)
+        parts[count++] = span_of(*host);
+    return digest_text(parts, count, ret);
+}
+
+/* ---- a sign-in as text ----------------------------------------------------------------------------------------------- */
+
+static void put_string(struct buffer *to, const char *name, struct span text)
+{
+    if (!text.data)
+        return;
+    buffer_format(to, "%s\"%s\":\"", to->length > 1 ? "," : "", name);
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (c < 0x20) {
+            buffer_format(to, "\\u%04x", c);
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            buffer_byte(to, '\\');
+        buffer_byte(to, (char)c);
+    }
+    buffer_byte(to, '"');
+}
+
+int credential_write(const struct credential *credential, struct secret **ret)
+{
+    _cleanup_buffer_ struct buffer text = BUFFER(LIMIT_SECRET);
+    struct span token = credential->refresh_token ? secret_span(credential->refresh_token) : (struct span){0};
+    buffer_byte(&text, '{');
+    put_string(&text, "refresh_token", token);
+    put_string(&text, "scope", span_of(credential->scope));
+    put_string(&text, "issuer", span_of(credential->identity.issuer));
+    put_string(&text, "subject", span_of(credential->identity.subject));
+    put_string(&text, "account", span_of(credential->identity.account));
+    buffer_format(&text, ",\"unanswered\":%s,\"uncertain\":%s}", credential->unanswered ? "true" : "false",
+                  credential->uncertain ? "true" : "false");
+    return buffer_error(&text) ? buffer_error(&text) : secret_new(text.data, text.length, ret);
+}
+
+static int read_text(json_object *object, const char *name, char *to, size_t size)
+{
+    const char *text = "";
+    if (json_string(object, name, size - 1, &text) == -EINVAL)
+        return -EBADMSG;
+    (void)snprintf(to, size, "%s", text);
+    return 0;
+}
+
+int credential_read(const struct secret *secret, struct credential *ret)
+{
+    _cleanup_json_wipe_ json_object *object = NULL;
+    struct span text = secret_span(secret), token = {0};
+    struct credential credential = {0};
+    const char *scope = NULL;
+    if (json_parse(text.data, text.length, 2, &object) < 0 || !json_object_is_type(object, json_type_object))
+        return -EBADMSG;
+    int r = json_bytes(object, "refresh_token", LIMIT_SECRET, &token);
+    if (r == -EINVAL || json_string(object, "scope", LIMIT_SECRET, &scope) == -EINVAL ||
+        json_boolean(object, "unanswered", &credential.unanswered) == -EINVAL ||
+        json_boolean(object, "uncertain", &credential.uncertain) == -EINVAL ||
+        read_text(object, "issuer", credential.identity.issuer, sizeof(credential.identity.issuer)) < 0 ||
+        read_text(object, "subject", credential.identity.subject, sizeof(credential.identity.subject)) < 0 ||
+        read_text(object, "account", credential.identity.account, sizeof(credential.identity.account)) < 0)
+        return -EBADMSG;
+    if (r == 0 && (r = secret_new(token.data, token.length, &credential.refresh_token)) < 0)
+        return r;
+    credential.scope = scope ? strdup(scope) : NULL;
+    if (scope && !credential.scope) {
+        credential_clear(&credential);
+        return -ENOMEM;
+    }
+    *ret = credential;
+    return 0;
+}
+
+/* ---- asking the store ------------------------------------------------------------------------------------------------ */
+
+void keeper_failure(struct failure *why, const char *what, const struct store_result *result)
+{
+    failure_set(why, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "%s: %s", what,
+                result->reason ? result->reason : strerror(-result->error));
+}
+
+void keeper_note_identity(struct holder *holder, const struct identity *identity)
+{
+    holder->looked = true;
+    if (!identity) {
+        free(holder->identity);
+        holder->identity = NULL;
+        return;
+    }
+    if (!holder->identity)
+        holder->identity = malloc(sizeof(*identity));
+    if (holder->identity)
+        *holder->identity = *identity;
+}
+
+void keeper_forget_unsaved(struct holder *holder)
+{
+    if (!holder->unsaved)
+        return;
+    credential_clear(holder->unsaved);
+    free(holder->unsaved);
+    holder->unsaved = NULL;
+}
+
+static void tell(struct keeper *keeper, int error, const struct failure *why)
+{
+    secret_unref(keeper->value);
+    keeper->value = NULL;
+    credential_clear(&keeper->saving);
+    keeper->fn(keeper->arg, error, why);
+}
+
+static struct store_key key_of(const struct keeper *keeper)
+{
+    return (struct store_key){
+        .profile = keeper->profile->name, .name = SECRET_REFRESH_TOKEN, .binding = keeper->binding};
+}
+
+static int begin(struct keeper *keeper, keeper_fn *fn, void *arg, struct store **ret)
+{
+    keeper->fn = fn;
+    keeper->arg = arg;
+    return stores_find(keeper->conductor->stores, keeper->profile->store, ret);
+}
+
+static void hold(struct keeper *keeper, struct credential *credential, uint64_t version)
+{
+    credential_clear(&keeper->held);
+    keeper->held = *credential;
+    keeper->has_held = true;
+    keeper->version = version;
+}
+
+/* ---- loading --------------------------------------------------------------------------------------------------------- */
+
+static void on_loaded(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct credential credential;
+    struct failure why;
+    keeper->call = NULL;
+    int r = result->error ? result->error : credential_read(result->value, &credential);
+    keeper->version = result->version;
+    if (r == STORE_BOUND && result->version == 0)
+        keeper->version = STORE_ANY;
+    if (r == -EBADMSG && !result->error) {
+        log_event(LOG_LEVEL_WARNING, "a kept sign-in cannot be understood, so it counts as none", "PROFILE",
+                  keeper->profile->name, NULL);
+        r = STORE_MISSING;
+    }
+    if (r == 0)
+        hold(keeper, &credential, result->version);
+    if (r != 0 && r != STORE_MISSING && r != STORE_BOUND)
+        keeper_failure(&why, "the sign-in could not be read", result);
+    tell(keeper, r, &why);
+}
+
+static int get(struct keeper *keeper, store_fn *told, keeper_fn *fn, void *arg)
+{
+    struct store *store;
+    struct store_key key = key_of(keeper);
+    int r = begin(keeper, fn, arg, &store);
+    return r < 0 ? r : store_get(store, &key, told, keeper, &keeper->call);
+}
+
+/* A token that could not be saved is newer than what the store has: it is saved first, and then used. When another agent
+ * was faster, what that one put is held afterwards. */
+int keeper_load(struct keeper *keeper, keeper_fn *fn, void *arg)
+{
+    struct credential copy;
+    if (!keeper->holder->unsaved)
+        return get(keeper, on_loaded, fn, arg);
+    int r = credential_copy(keeper->holder->unsaved, &copy);
+    if (r < 0)
+        return r;
+    hold(keeper, &copy, keeper->holder->unsaved_version);
+    return keeper_save(keeper, &keeper->held, false, fn, arg);
+}
+
+static void on_newer(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct credential credential;
+    keeper->call = NULL;
+    bool newer = result->error == 0 && result->version != keeper->version;
+    if (newer && credential_read(result->value, &credential) == 0) {
+        hold(keeper, &credential, result->version);
+        tell(keeper, 0, NULL);
+        return;
+    }
+    tell(keeper, STORE_MISSING, NULL);
+}
+
+int keeper_newer(struct keeper *keeper, keeper_fn *fn, void *arg)
+{
+    return get(keeper, on_newer, fn, arg);
+}
+
+/* ---- saving ---------------------------------------------------------------------------------------------------------- */
+
+static bool same_token(const struct credential *a, const struct credential *b)
+{
+    if (!a->refresh_token || !b->refresh_token)
+        return a->refresh_token == b->refresh_token;
+    return span_equals(secret_span(a->refresh_token), secret_span(b->refresh_token));
+}
+
+static bool same_person(const struct credential *a, const struct credential *b)
+{
+    return strcmp(a->identity.issuer, b->identity.issuer) == 0 &&
+           strcmp(a->identity.subject, b->identity.subject) == 0;
+}
+
+static void saved(struct keeper *keeper, uint64_t version)
+{
+    keeper->version = version;
+    keeper_forget_unsaved(keeper->holder);
+    tell(keeper, 0, NULL);
+}
+
+/* Another agent on the same store was there first. What it put is kept. */
+static void conflict(struct keeper *keeper, const struct store_result *result)
+{
+    struct credential newer;
+    struct failure why;
+    if (!result->value || credential_read(result->value, &newer) < 0) {
+        keeper_forget_unsaved(keeper->holder);
+        failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE,
+                    result->version ? "somebody else signed in to this profile elsewhere, under other settings"
+                                    : "somebody signed out of this profile elsewhere");
+        tell(keeper, -ESTALE, &why);
+        return;
+    }
+    bool same = span_equals(secret_span(result->value), secret_span(keeper->value));
+    bool ours = same && (keeper->again || !keeper->saving.uncertain); /* the answer to an earlier try was lost */
+    bool rotated = keeper->has_held && !same_token(&keeper->held, &keeper->saving);
+    bool person = same_person(&newer, &keeper->saving);
+    keeper_forget_unsaved(keeper->holder);
+    if (ours) {
+        credential_clear(&newer);
+        saved(keeper, result->version);
+        return;
+    }
+    log_event(LOG_LEVEL_INFO, "another agent renewed this sign-in; its refresh token is kept", "PROFILE",
+              keeper->profile->name, NULL);
+    hold(keeper, &newer, result->version);
+    tell(keeper, rotated && person ? 0 : -EAGAIN, NULL);
+}
+
+/* Nothing is lost while the agent lives: but a mark that it is used up must not outlive what it was made for. */
+static void remember_unsaved(struct keeper *keeper)
+{
+    struct holder *holder = keeper->holder;
+    if (keeper->any || keeper->saving.uncertain || !keeper->saving.refresh_token)
+        return;
+    struct credential *copy = malloc(sizeof(*copy));
+    if (!copy || credential_copy(&keeper->saving, copy) < 0) {
+        free(copy);
+        return;
+    }
+    keeper_forget_unsaved(holder);
+    holder->unsaved = copy;
+    holder->unsaved_version = keeper->version;
+}
+
+static int put(struct keeper *);
+
+static void on_saved(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct failure why;
+    keeper->call = NULL;
+    if (result->error == 0) {
+        saved(keeper, result->version);
+        return;
+    }
+    if (result->error == STORE_CONFLICT) {
+        conflict(keeper, result);
+        return;
+    }
+    if (result->error == STORE_FAILED && !keeper->again) { /* a program that died is started anew */
+        keeper->again = true;
+        if (put(keeper) == 0)
+            return;
+    }
+    remember_unsaved(keeper);
+    keeper_failure(&why, "the sign-in could not be kept", result);
+    tell(keeper, result->error, &why);
+}
+
+static int put(struct keeper *keeper)
+{
+    struct store *store;
+    struct store_key key = key_of(keeper);
+    int r = stores_find(keeper->conductor->stores, keeper->profile->store, &store);
+    return r < 0 ? r
+                 : store_put(store, &key, keeper->value, keeper->any ? STORE_ANY : keeper->version, on_saved, keeper,
+                             &keeper->call);
+}
+
+int keeper_save(struct keeper *keeper, const struct credential *credential, bool any, keeper_fn *fn, void *arg)
+{
+    keeper->fn = fn;
+    keeper->arg = arg;
+    keeper->any = any;
+    keeper->again = false;
+    int r = credential_copy(credential, &keeper->saving);
+    if (r == 0)
+        r = credential_write(credential, &keeper->value);
+    if (r == 0)
+        r = put(keeper);
+    if (r < 0) {
+        secret_unref(keeper->value);
+        keeper->value = NULL;
+        credential_clear(&keeper->saving);
+    }
+    return r;
+}
+
+/* ---- dropping -------------------------------------------------------------------------------------------------------- */
+
+static void on_dropped(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct failure why;
+    keeper->call = NULL;
+    if (result->error)
+        keeper_failure(&why, "the sign-in is still in the store", result);
+    tell(keeper, result->error, &why);
+}
+
+int keeper_drop(struct keeper *keeper, keeper_fn *fn, void *arg)
+{
+    struct store *store;
+    int r = begin(keeper, fn, arg, &store);
+    return r < 0 ? r
+                 : store_drop(store, keeper->profile->name, SECRET_REFRESH_TOKEN, on_dropped, keeper, &keeper->call);
+}
+
+void keeper_end(struct keeper *keeper)
+{
+    store_cancel(keeper->call);
+    keeper->call = NULL;
+    secret_unref(keeper->value);
+    keeper->value = NULL;
+    credential_clear(&keeper->held);
+    credential_clear(&keeper->saving);
+}

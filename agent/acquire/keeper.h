@@ -1,0 +1,56 @@
+/* The keeper: what a profile's secrets look like in its store, and what they are bound to. A sign-in (refresh token,
+ * scope, identity, marks) is one secret, `refresh_token`, in a small JSON object; the others (client_secret, ...) are as
+ * they are. Each is bound to what may receive it: the profile, issuer, client id, endpoints and hosts as configured, the
+ * content of ca_file, the proxy. When one of these changes, the store does not give the secret out.
+ *
+ * One keeper belongs to one flight: it knows the version that it read, and saves only over that one, so that two agents
+ * on one store never replace a rotated token with an older one. A rotated token that the store cannot take is held in
+ * the holder, and saved first the next time. */
+#pragma once
+
+#include "acquire/conductor.h"
+#include "authority/digest.h"
+
+#define SECRET_REFRESH_TOKEN "refresh_token"
+
+typedef char binding_text[DIGEST_TEXT + 1];
+int binding_of(const struct profile *, struct span ca_pem, binding_text ret); /* -ENOMEM */
+
+/* *ret: a new reference. -ENOMEM, -EMSGSIZE. */
+int credential_write(const struct credential *, struct secret **ret);
+int credential_read(const struct secret *, struct credential *ret); /* -EBADMSG, -ENOMEM */
+
+/* error: 0; of a load STORE_MISSING (nobody signed in) and STORE_BOUND; of a save -EAGAIN: nothing was saved, a newer
+ * sign-in is there, and `held` is it now; else *why is set. */
+typedef void keeper_fn(void *arg, int error, const struct failure *why);
+
+struct keeper {
+    struct conductor *conductor;
+    struct holder *holder;
+    const struct profile *profile; /* borrowed; its settings are what counts */
+    binding_text binding;
+    struct credential held; /* as loaded; empty when nothing was */
+    bool has_held;
+    uint64_t version; /* of it, or of what is there; 0: nothing; STORE_ANY: not known */
+    struct credential saving;
+    struct secret *value; /* of it */
+    bool any, again;      /* a save: whatever is there; it was tried once already */
+    struct store_call *call;
+    keeper_fn *fn;
+    void *arg;
+};
+
+/* 0: fn will be called; -ENOMEM. */
+int keeper_load(struct keeper *, keeper_fn *, void *arg);
+/* `any`: a new sign-in, which replaces whatever is there. The credential is copied. */
+int keeper_save(struct keeper *, const struct credential *, bool any, keeper_fn *, void *arg);
+int keeper_drop(struct keeper *, keeper_fn *, void *arg);
+/* Whether the store holds a version other than `version`: 0 (then `held` is it), or STORE_MISSING. */
+int keeper_newer(struct keeper *, keeper_fn *, void *arg);
+void keeper_end(struct keeper *); /* cancels, and wipes */
+
+/* Takes note of who signed in, and that the store was asked. NULL: nobody. */
+void keeper_note_identity(struct holder *, const struct identity *);
+void keeper_forget_unsaved(struct holder *);
+/* StoreUnavailable in the store's own words. */
+void keeper_failure(struct failure *, const char *what, const struct store_result *);

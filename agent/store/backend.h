@@ -1,0 +1,43 @@
+/* What the kinds of store share: the call, its life, and the table that makes a kind. Only this room includes it. */
+#pragma once
+
+#include "store/store.h"
+
+enum store_op { STORE_GET, STORE_PUT, STORE_DROP, STORE_LIST };
+
+/* Owned by the store that it is in, from its start to its end; a cancelled one goes on without fn. */
+struct store_call {
+    struct store *store;
+    struct store_call *next, *previous; /* in the store's ring, in order */
+    enum store_op op;
+    char *profile, *name; /* NULL: not given */
+    char binding[STORE_BINDING + 1];
+    struct secret *value;
+    uint64_t expect;
+    store_fn *fn; /* NULL: nobody waits for it any more */
+    void *arg;
+    struct store_call *inner; /* for a kind that passes calls on */
+    bool passed;
+};
+
+struct store_kind {
+    void (*added)(struct store *); /* a call was put at the end of the ring */
+    const char *(*waiting)(const struct store *);
+    void (*free)(struct store *);
+};
+
+struct store {
+    const struct store_kind *kind;
+    struct loop *loop;
+    char *name;
+    struct store_call calls; /* the ring's head */
+};
+
+/* Initialises the part that all kinds share: 0 or -ENOMEM. */
+int store_init(struct store *, const struct store_kind *, struct loop *, const char *name);
+/* The first call of the ring, or NULL. */
+struct store_call *store_first(struct store *);
+/* Takes a call out, tells who waits for it, and ends it. */
+void store_answer(struct store_call *, const struct store_result *);
+/* The same with an error and its reason. */
+void store_answer_error(struct store_call *, int error, const char *reason);

@@ -1,0 +1,164 @@
+#include "store/stores.h"
+
+#include "cleanup.h"
+#include "store/choice.h"
+#include "store/process.h"
+#include <stdio.h>
+
+enum { PATH_SIZE = 4096 };
+
+struct known {
+    struct known *next;
+    struct store *store;
+};
+
+struct stores {
+    struct loop *loop;
+    bool memory_only;
+    char directory[PATH_SIZE]; /* "": find it */
+    char *setting;             /* "MLTOKEN_KEY_FILE=..." or NULL */
+    struct known *known;
+    struct store *choice;
+};
+
+bool stores_name_valid(const char *name)
+{
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return name[0] >= 'a' && name[0] <= 'z' && !name[length] && length <= LIMIT_STORE_NAME;
+}
+
+int stores_new(struct loop *loop, const struct stores_options *options, struct stores **ret)
+{
+    struct stores *stores = calloc(1, sizeof(*stores));
+    if (!stores)
+        return -ENOMEM;
+    stores->loop = loop;
+    stores->memory_only = options->memory_only;
+    if (options->directory &&
+        snprintf(stores->directory, sizeof(stores->directory), "%s", options->directory) >= PATH_SIZE) {
+        free(stores);
+        return -ENAMETOOLONG;
+    }
+    *ret = stores;
+    return 0;
+}
+
+struct stores *stores_free(struct stores *stores)
+{
+    if (!stores)
+        return NULL;
+    for (struct known *known = stores->known, *next; known; known = next) {
+        next = known->next;
+        store_free(known->store);
+        free(known);
+    }
+    store_free(stores->choice); /* last: the calls of the others refer to its own */
+    free(stores->setting);
+    free(stores);
+    return NULL;
+}
+
+int stores_set_key_file(struct stores *stores, const char *path)
+{
+    char *setting = NULL;
+    if (path && asprintf(&setting, "MLTOKEN_KEY_FILE=%s", path) < 0)
+        return -ENOMEM;
+    free(stores->setting);
+    stores->setting = setting;
+    return 0;
+}
+
+/* Beside the agent's own program (the build tree), else where it was installed; never through PATH. */
+static void find_program(const struct stores *stores, const char *name, char path[static PATH_SIZE])
+{
+    char own[PATH_SIZE] = "";
+    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    char *slash = n > 0 ? strrchr(own, '/') : NULL;
+    if (slash)
+        *slash = '\0';
+    if (*stores->directory) {
+        if (snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", stores->directory, name) < PATH_SIZE)
+            return;
+    } else if (slash && snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", own, name) < PATH_SIZE && access(path, F_OK) == 0) {
+        return;
+    }
+    (void)snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", MLTOKEN_LIBEXECDIR "/mltoken", name);
+}
+
+static int add(struct stores *stores, const char *name, struct store **ret)
+{
+    char path[PATH_SIZE];
+    struct known *known = malloc(sizeof(*known));
+    if (!known)
+        return -ENOMEM;
+    find_program(stores, name, path);
+    int r = strcmp(name, "memory") == 0
+                ? store_memory_new(stores->loop, &known->store)
+                : store_process_new(stores->loop, name, path, &stores->setting, &known->store);
+    if (r < 0) {
+        free(known);
+        return r;
+    }
+    known->next = stores->known;
+    stores->known = known;
+    *ret = known->store;
+    return 0;
+}
+
+static int find_named(struct stores *stores, const char *name, struct store **ret)
+{
+    for (struct known *known = stores->known; known; known = known->next)
+        if (strcmp(store_name(known->store), name) == 0) {
+            *ret = known->store;
+            return 0;
+        }
+    return add(stores, name, ret);
+}
+
+static int make_choice(struct stores *stores)
+{
+    static const char *const names[CHOICE_MOST] = {"keyring", "file", "memory"};
+    struct store *candidates[CHOICE_MOST];
+    for (size_t i = 0; i < CHOICE_MOST; i++) {
+        int r = find_named(stores, names[i], &candidates[i]);
+        if (r < 0)
+            return r;
+    }
+    return store_choice_new(stores->loop, candidates, CHOICE_MOST, &stores->choice);
+}
+
+int stores_find(struct stores *stores, const char *name, struct store **ret)
+{
+    if (stores->memory_only)
+        return find_named(stores, "memory", ret);
+    if (name)
+        return find_named(stores, name, ret);
+    int r = stores->choice ? 0 : make_choice(stores);
+    if (r == 0)
+        *ret = stores->choice;
+    return r;
+}
+
+const char *stores_name(struct stores *stores, const char *name)
+{
+    if (stores->memory_only)
+        return "memory";
+    return name ? name : stores->choice ? store_choice_name(stores->choice) : "";
+}
+
+void stores_describe(struct stores *stores, const char *name, struct buffer *to)
+{
+    if (stores->memory_only)
+        buffer_text(to, "memory");
+    else if (name)
+        buffer_text(to, name);
+    else if (stores->choice)
+        store_choice_describe(stores->choice, to);
+    else
+        buffer_text(to, "not chosen yet");
+    for (struct known *known = stores->known; known; known = known->next) {
+        const char *waits = store_waiting(known->store);
+        if (waits)
+            buffer_format(to, "; %s waits: %s", store_name(known->store), waits);
+    }
+}
