@@ -450,6 +450,11 @@ void conductor_forget_sign_in(struct holder *holder)
     holder->sign_in++;
 }
 
+bool conductor_signs_in(const struct profile *profile)
+{
+    return profile->grant && (profile->grant->ops & GRANT_LOGIN);
+}
+
 void conductor_forgive(struct conductor *conductor, struct holder *holder)
 {
     for (struct entry *entry = holder->entries; entry; entry = entry->next) {

@@ -68,6 +68,8 @@ void watcher_cancel(struct watcher *);
 
 /* ---- between the files of this room ---- */
 
+/* Whether a person signs in to it. */
+bool conductor_signs_in(const struct profile *);
 /* Forgets every token and failure of a profile; what is under way for it is asked again. Who watches is told `why`. */
 void conductor_drop(struct conductor *, struct holder *, const struct failure *why);
 /* The same of who signed in; the store keeps what it has. */

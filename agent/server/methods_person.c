@@ -94,6 +94,8 @@ static void logout_next(struct call *call)
         struct failure why;
         char *name = call->names[--call->name_count];
         call->holder = cache_find(conductor->cache, name); /* also one that is no longer configured */
+        if (!call->holder && conductor_holder(conductor, name, &call->holder, &why) < 0)
+            call->holder = NULL;
         free(name);
         call->logout = (struct logout){.done = on_signed_out, .arg = call};
         if (call->holder && conductor_logout(conductor, call->holder, &call->logout, &why) == 0)
@@ -102,24 +104,33 @@ static void logout_next(struct call *call)
     reply_logout(call);
 }
 
-/* Those of which anything is held. */
+static int add_name(struct call *call, const char *name)
+{
+    char *copy = strdup(name);
+    if (copy)
+        call->names[call->name_count++] = copy;
+    return copy ? 0 : -ENOMEM;
+}
+
+/* Those of which anything is held, and those of which a store may hold something. */
 static int name_all(struct call *call)
 {
     struct conductor *conductor = call->connection->server->conductor;
+    const struct config *config = conductor->config;
     struct holder **holders;
     size_t count;
     int r = cache_holders(conductor->cache, &holders, &count);
     if (r < 0)
         return r;
-    call->names = calloc(count + 1, sizeof(char *));
-    for (size_t i = 0; call->names && i < count; i++) {
-        call->names[i] = strdup(holders[i]->profile->name);
-        if (!call->names[i])
-            break;
-        call->name_count++;
-    }
+    call->names = calloc(count + config->profile_count + 1, sizeof(char *));
+    r = call->names ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = add_name(call, holders[i]->profile->name);
+    for (size_t i = 0; r == 0 && i < config->profile_count; i++)
+        if (conductor_signs_in(config->profiles[i]) && !cache_find(conductor->cache, config->profiles[i]->name))
+            r = add_name(call, config->profiles[i]->name);
     free(holders);
-    return call->names && call->name_count == count ? 0 : -ENOMEM;
+    return r;
 }
 
 void method_logout(struct call *call, json_object *parameters)

@@ -267,10 +267,15 @@ static void on_deadline(void *arg)
     pump(process);
 }
 
-/* One that ends while nothing is asked of it costs nobody anything. */
+/* One that ends while nothing is asked of it costs nobody anything, and what changes nothing or can be done twice is asked
+ * once more. Whether a put took place is not known: who asked for it has to look. */
 static void ended(struct process *process)
 {
-    if (process->asked)
+    struct store_call *call = process->asked ? store_first(&process->store) : NULL;
+    bool again = call && process->greeted && call->op != STORE_PUT && !call->again;
+    if (again)
+        call->again = true;
+    if (call && !again)
         give_up(process, "ended without an answer");
     else
         end_program(process);

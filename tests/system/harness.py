@@ -87,10 +87,21 @@ class Home:
         self.socket = os.path.join(self.runtime, "mltoken", "agent.sock")
         self.get_socket = os.path.join(self.runtime, "mltoken", "get.sock")
         self.known_secrets = []
+        self.agent_program = program("mltoken-agent")
+
+    def stores(self, *names):
+        """An agent of our own, with stores of the tests beside it. Returns their directory."""
+        directory = self._dir("bin")
+        if not self.agent_program.startswith(directory):
+            self.agent_program = os.path.join(directory, "mltoken-agent")
+            shutil.copy(program("mltoken-agent"), self.agent_program)
+        for name in names:
+            shutil.copy(os.path.join(HERE, "store_program.py"), os.path.join(directory, "mltoken-store-" + name))
+        return directory
 
     def _dir(self, name):
         path = os.path.join(self.path, name)
-        os.makedirs(path, mode=0o700)
+        os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)
         return path
 
@@ -150,7 +161,7 @@ class Agent:
 
     def start(self, wait=True):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([program("mltoken-agent"), *self.args], env=self.environment, cwd="/",
+            self.process = subprocess.Popen([self.home.agent_program, *self.args], env=self.environment, cwd="/",
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             self.wait_ready()

@@ -39,6 +39,7 @@ def test_every_command_with_an_unknown_profile(setup, mltoken):
 # status
 
 def test_status_table(setup, mltoken):
+    mltoken("get", "me").failed(4)
     out = mltoken("status").ok().out
     assert str(setup.pid) in out
     line = next(ln for ln in out.splitlines() if ln.startswith("p "))

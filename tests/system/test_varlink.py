@@ -121,9 +121,11 @@ def test_list(setup, varlink):
     profiles = {r["profile"]["name"]: r["profile"] for r in varlink().more("List")}
     assert set(profiles) == {"p", "me"}
     assert profiles["p"]["grant"] == "client_credentials" and profiles["p"]["state"] in ("empty", "ready")
-    assert profiles["me"]["state"] == "login_required"
+    assert profiles["me"]["state"] == "empty"  # nobody has asked the store yet
+    assert varlink().error("GetToken", profile="me").name == "LoginRequired"
     varlink().token("p")
     profiles = {r["profile"]["name"]: r["profile"] for r in varlink().more("List")}
+    assert profiles["me"]["state"] == "login_required"
     assert profiles["p"]["state"] == "ready" and profiles["p"]["expiresAt"] > time.time()
 
 

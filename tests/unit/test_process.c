@@ -221,7 +221,7 @@ static void answers(void **state)
 /* Each costs the request at hand; the next one has a new program, and its answer. */
 static void what_no_store_does(void **state)
 {
-    static const char *const words[] = {"garbage", "huge", "wrong-id", "no-version", "odd", "exit", "half", "close"};
+    static const char *const words[] = {"garbage", "huge", "wrong-id", "no-version", "odd"};
     (void)state;
     for (size_t i = 0; i < ELEMENTS(words); i++) {
         struct told bad = {0}, waiting = {0};
@@ -247,6 +247,31 @@ static void what_no_store_does(void **state)
     ask(&told);
     wait_for(&told);
     assert_int_equal(0, told.error);
+}
+
+/* A put may have taken place; anything else is asked once more. */
+static void one_that_dies(void **state)
+{
+    static const char *const words[] = {"exit", "half", "close"};
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(words); i++) {
+        struct told told = {0};
+        char twice[64];
+        script(words[i]);
+        put(&told, key("p", "t", 'a'), "kept", STORE_ANY);
+        wait_for(&told);
+        assert_int_equal(STORE_FAILED, told.error);
+        assert_non_null(strstr(told.reason, "ended without an answer"));
+        script(words[i]);
+        ask(&told);
+        wait_for(&told);
+        assert_int_equal(0, told.error);
+        (void)snprintf(twice, sizeof(twice), "%s %s", words[i], words[i]);
+        script(twice);
+        ask(&told);
+        wait_for(&told);
+        assert_int_equal(STORE_FAILED, told.error);
+    }
 }
 
 static void sizes(void **state)
@@ -381,6 +406,7 @@ int main(void)
         TEST(it_is_started_when_it_is_needed),
         TEST(answers),
         TEST(what_no_store_does),
+        TEST(one_that_dies),
         TEST(sizes),
         TEST(one_that_ends_by_itself),
         TEST(one_that_hangs),
