@@ -39,6 +39,7 @@ static const char program[] =
     "if first == 'nohello': time.sleep(60)\n"
     "if first == 'dies': os._exit(3)\n"
     "write(frame(hello=2 if first == 'old' else 1, name='test', later='x'))\n"
+    "if first == 'old': time.sleep(60)\n"
     "while True:\n"
     "    head, _, value = read(struct.unpack('>I', read(4))[0]).partition(b'\\n\\n')\n"
     "    asked = dict(line.split('=', 1) for line in head.decode().split('\\n'))\n"
