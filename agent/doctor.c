@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "config.h"
 #include "limits.h"
+#include "store/stores.h"
 #include "text.h"
 #include <errno.h>
 #include <netdb.h>
@@ -27,6 +28,7 @@ struct doctor {
     struct worker *worker;
     struct http *http;
     struct documents *documents;
+    struct stores *stores;
     bool bad_configuration, bad_network;
     const struct profile *profile; /* at hand */
     struct buffer ca_pem;
@@ -103,13 +105,49 @@ static void on_secret(void *arg, const struct worker_result *result)
     loop_stop(doctor->loop, 0);
 }
 
+static void on_listed(void *arg, const struct store_result *result)
+{
+    struct doctor *doctor = arg;
+    const struct profile *profile = doctor->profile;
+    _cleanup_buffer_ struct buffer name = BUFFER(4 * LIMIT_TEXT);
+    bool stored = profile->client_secret.kind == SOURCE_STORED, found = false;
+    stores_describe(doctor->stores, profile->store, &name);
+    for (size_t i = 0; !result->error && i < result->item_count; i++)
+        found |= strcmp(result->items[i].profile, profile->name) == 0 && strcmp(result->items[i].name, "client_secret") == 0;
+    if (result->error)
+        say(doctor, BAD_CONFIGURATION, "store %s: %s", name.data ? name.data : "", result->reason);
+    else
+        say(doctor, FINE, "store %s", name.data ? name.data : "");
+    if (!result->error && stored)
+        say(doctor, found ? FINE : BAD_CONFIGURATION,
+            found ? "client_secret is stored" : "client_secret is not stored yet: mltoken secret set %s", profile->name);
+    loop_stop(doctor->loop, 0);
+}
+
+/* Where the profile keeps something, or would. */
+static void check_store(struct doctor *doctor)
+{
+    const struct profile *profile = doctor->profile;
+    struct store_call *call;
+    struct store *store;
+    if (profile->client_secret.kind != SOURCE_STORED && !(profile->grant->ops & GRANT_LOGIN))
+        return;
+    int r = stores_find(doctor->stores, profile->store, &store);
+    if (r == 0)
+        r = store_list(store, profile->name, on_listed, doctor, &call);
+    if (r == 0)
+        r = loop_run(doctor->loop);
+    if (r < 0)
+        say(doctor, BAD_CONFIGURATION, "store: %s", strerror(-r));
+}
+
 /* Whether it can be had, and not what it is. */
 static void check_secret(struct doctor *doctor)
 {
     const struct source *source = &doctor->profile->client_secret;
     struct worker_job *job = NULL;
     struct span value;
-    if (source->kind == SOURCE_NONE)
+    if (source->kind == SOURCE_NONE || source->kind == SOURCE_STORED)
         return;
     doctor->error = 0;
     int r = secret_source_read(doctor->worker, "client_secret", source, on_secret, doctor, &job, &value, &doctor->why);
@@ -319,6 +357,7 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
         return;
     }
     check_secret(doctor);
+    check_store(doctor);
     bool found = profile->authority && metadata_addresses(profile, &address, 1) == 1;
     _cleanup_free_ char *owned = address;
     const char *place = found ? owned : profile->token_endpoint;
@@ -358,6 +397,8 @@ static int set_up(struct doctor *doctor)
         r = http_new(doctor->loop, &doctor->http);
     if (r == 0)
         r = documents_new(doctor->loop, doctor->http, &doctor->documents);
+    if (r == 0)
+        r = stores_new(doctor->loop, &(struct stores_options){0}, &doctor->stores);
     return r;
 }
 
@@ -365,6 +406,7 @@ static void tear_down(struct doctor *doctor)
 {
     documents_free(doctor->documents);
     http_free(doctor->http);
+    stores_free(doctor->stores);
     worker_free(doctor->worker);
     loop_free(doctor->loop);
     buffer_free(&doctor->ca_pem);
@@ -380,6 +422,8 @@ int doctor_run(FILE *out, const char *profile)
     int r = set_up(&doctor);
     if (r == 0)
         r = config_load(NULL, &config);
+    if (r == 0)
+        r = stores_set_key_file(doctor.stores, config->key_file);
     if (r == 0)
         check_all(&doctor, config, profile);
     config_free(config);

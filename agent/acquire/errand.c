@@ -99,7 +99,8 @@ static void fail_store(struct errand *errand, const char *what, const struct sto
     fail(errand, &why);
 }
 
-/* ---- beginning ------------------------------------------------------------------------------------------------------- */
+/* ---- beginning
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void bind_and_go(struct errand *errand)
 {
@@ -166,7 +167,8 @@ static int own_store(struct errand *errand, struct store **ret)
     return stores_find(errand->conductor->stores, errand->profile->store, ret);
 }
 
-/* ---- keeping and clearing -------------------------------------------------------------------------------------------- */
+/* ---- keeping and clearing
+ * -------------------------------------------------------------------------------------------- */
 
 static void on_set(void *arg, const struct store_result *result)
 {
@@ -179,16 +181,15 @@ static void on_set(void *arg, const struct store_result *result)
     struct holder *holder = cache_find(errand->conductor->cache, errand->profile->name);
     if (holder)
         conductor_forgive(errand->conductor, holder);
-    log_event(LOG_LEVEL_INFO, errand->value ? "secret stored" : "secret cleared", "PROFILE", errand->profile->name, "NAME",
-              errand->name, NULL);
+    log_event(LOG_LEVEL_INFO, errand->value ? "secret stored" : "secret cleared", "PROFILE", errand->profile->name,
+              "NAME", errand->name, NULL);
     end(errand, &(struct errand_result){0});
 }
 
 static void go_set(struct errand *errand)
 {
     struct store *store;
-    const struct store_key key = {
-        .profile = errand->profile->name, .name = errand->name, .binding = errand->binding};
+    const struct store_key key = {.profile = errand->profile->name, .name = errand->name, .binding = errand->binding};
     int r = own_store(errand, &store);
     if (r == 0 && errand->value)
         r = store_put(store, &key, errand->value, STORE_ANY, on_set, errand, &errand->call);
@@ -229,7 +230,8 @@ int errand_set(struct conductor *conductor, struct holder *holder, const char *n
     return 0;
 }
 
-/* ---- listing: `present` is found out by reading, as a fetch would ---------------------------------------------------- */
+/* ---- listing: `present` is found out by reading, as a fetch would
+ * ---------------------------------------------------- */
 
 static void on_listed(void *arg, const struct store_result *result)
 {
@@ -261,8 +263,8 @@ static void on_listed(void *arg, const struct store_result *result)
             continue;
         bool same = memcmp(item->binding, errand->binding, STORE_BINDING) == 0;
         found |= strcmp(item->name, "client_secret") == 0;
-        secrets[count++] = (struct errand_secret){
-            .name = item->name, .source = store, .reason = same ? NULL : other, .present = same};
+        secrets[count++] =
+            (struct errand_secret){.name = item->name, .source = store, .reason = same ? NULL : other, .present = same};
     }
     if (stored && !found)
         secrets[count++] = (struct errand_secret){
@@ -286,8 +288,7 @@ static void on_secret(void *arg, const struct worker_result *result)
     struct failure why;
     struct span value;
     errand->job = NULL;
-    errand->present =
-        secret_source_result("client_secret", &errand->profile->client_secret, result, &value, &why) == 0;
+    errand->present = secret_source_result("client_secret", &errand->profile->client_secret, result, &value, &why) == 0;
     if (!errand->present)
         (void)snprintf(errand->problem, sizeof(errand->problem), "%s", why.reason);
     list_store(errand);
@@ -317,7 +318,8 @@ int errand_list(struct conductor *conductor, struct holder *holder, errand_fn *f
     return begin(conductor, holder, go_list, fn, arg, ret, why);
 }
 
-/* ---- moving: one secret after the other; each is dropped only after it is durable at its new place ------------------- */
+/* ---- moving: one secret after the other; each is dropped only after it is durable at its new place
+ * ------------------- */
 
 static void next_store(struct errand *);
 static void next_item(struct errand *);
@@ -446,7 +448,8 @@ int errand_move(struct conductor *conductor, struct holder *holder, const char *
         return -1;
     }
     if (!stores_name_valid(store)) {
-        failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "the store to move to is keyring, file, memory or another one's name");
+        failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                    "the store to move to is keyring, file, memory or another one's name");
         return -1;
     }
     if (begin(conductor, holder, next_store, fn, arg, ret, why) < 0)

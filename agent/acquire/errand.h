@@ -1,5 +1,5 @@
-/* What a person asks of a profile's store: to keep a secret or clear it, to say which are there, to move them. An errand
- * that is begun goes on to its end when nobody waits for it any more; the conductor owns it. */
+/* What a person asks of a profile's store: to keep a secret or clear it, to say which are there, to move them. An
+ * errand that is begun goes on to its end when nobody waits for it any more; the conductor owns it. */
 #pragma once
 
 #include "acquire/conductor.h"
@@ -14,7 +14,7 @@ struct errand_secret {
 };
 
 struct errand_result {
-    const struct failure *why; /* NULL: it went well */
+    const struct failure *why;           /* NULL: it went well */
     const struct errand_secret *secrets; /* list */
     size_t count;                        /* list, move */
 };

@@ -159,8 +159,7 @@ static void on_stored(void *arg, const struct store_result *result)
 static void take_stored(struct flight *flight, const char *name)
 {
     struct store *store;
-    const struct store_key key = {
-        .profile = flight->profile->name, .name = name, .binding = flight->keeper.binding};
+    const struct store_key key = {.profile = flight->profile->name, .name = name, .binding = flight->keeper.binding};
     int r = stores_find(flight->conductor->stores, flight->profile->store, &store);
     if (r == 0)
         r = store_get(store, &key, on_stored, flight, &flight->stored);
@@ -306,7 +305,8 @@ static void on_dropped(void *arg, int error, const struct failure *why)
     land(flight);
 }
 
-/* Whatever the authority said, it is forgotten here: unless somebody has signed in since, or it is forgotten already. */
+/* Whatever the authority said, it is forgotten here: unless somebody has signed in since, or it is forgotten already.
+ */
 static void forget(struct flight *flight)
 {
     flight->forgotten = true;
@@ -398,8 +398,9 @@ static void start_machine(struct flight *flight)
         fail_internal(flight, -ENOMEM);
         return;
     }
-    flight->input = (struct input){
-        .profile = flight->profile, .asked = &flight->request, .held = flight->keeper.has_held ? &flight->keeper.held : NULL};
+    flight->input = (struct input){.profile = flight->profile,
+                                   .asked = &flight->request,
+                                   .held = flight->keeper.has_held ? &flight->keeper.held : NULL};
     tick_now(flight, &tick);
     flight->sent_ms = tick.boot_ms; /* until there is an exchange */
     flight->sent_wall_s = tick.wall_s;
@@ -424,7 +425,8 @@ static void on_loaded(void *arg, int error, const struct failure *why)
         return;
     }
     if (flight->sign_in != holder->sign_in || !profile_same_binding(flight->profile, holder->profile)) {
-        credential_clear(&keeper->held); /* what is kept now is of others or for other settings: these must not send it */
+        credential_clear(
+            &keeper->held); /* what is kept now is of others or for other settings: these must not send it */
         keeper->has_held = false;
     } else {
         flight->bound = error == STORE_BOUND;

@@ -32,11 +32,11 @@ struct flight {
     void *state; /* the machine's; NULL before start() */
     struct input input;
     struct step step;
-    struct keeper keeper;       /* of the sign-in, and what is held of it */
-    bool bound;                 /* there is one, but for other settings */
-    bool checked, forgotten;    /* ACQUIRE: whether the store has a newer one; REVOKE: the store was told */
-    unsigned restarts;          /* with a newer one */
-    struct failure kept;        /* REVOKE: why the store still has it */
+    struct keeper keeper;    /* of the sign-in, and what is held of it */
+    bool bound;              /* there is one, but for other settings */
+    bool checked, forgotten; /* ACQUIRE: whether the store has a newer one; REVOKE: the store was told */
+    unsigned restarts;       /* with a newer one */
+    struct failure kept;     /* REVOKE: why the store still has it */
     struct buffer ca_pem;
 
     /* what the present step waits for */

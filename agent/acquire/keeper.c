@@ -5,7 +5,8 @@
 #include "log.h"
 #include <stdio.h>
 
-/* ---- what a secret is bound to --------------------------------------------------------------------------------------- */
+/* ---- what a secret is bound to
+ * --------------------------------------------------------------------------------------- */
 
 int binding_of(const struct profile *profile, struct span ca_pem, binding_text ret)
 {
@@ -27,7 +28,8 @@ int binding_of(const struct profile *profile, struct span ca_pem, binding_text r
     return digest_text(parts, count, ret);
 }
 
-/* ---- a sign-in as text ----------------------------------------------------------------------------------------------- */
+/* ---- a sign-in as text
+ * ----------------------------------------------------------------------------------------------- */
 
 static void put_string(struct buffer *to, const char *name, struct span text)
 {
@@ -98,7 +100,8 @@ int credential_read(const struct secret *secret, struct credential *ret)
     return 0;
 }
 
-/* ---- asking the store ------------------------------------------------------------------------------------------------ */
+/* ---- asking the store
+ * ------------------------------------------------------------------------------------------------ */
 
 void keeper_failure(struct failure *why, const char *what, const struct store_result *result)
 {
@@ -158,7 +161,8 @@ static void hold(struct keeper *keeper, struct credential *credential, uint64_t 
     keeper->version = version;
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------------------- */
+/* ---- loading
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void on_loaded(void *arg, const struct store_result *result)
 {
@@ -190,8 +194,8 @@ static int get(struct keeper *keeper, store_fn *told, keeper_fn *fn, void *arg)
     return r < 0 ? r : store_get(store, &key, told, keeper, &keeper->call);
 }
 
-/* A token that could not be saved is newer than what the store has: it is saved first, and then used. When another agent
- * was faster, what that one put is held afterwards. */
+/* A token that could not be saved is newer than what the store has: it is saved first, and then used. When another
+ * agent was faster, what that one put is held afterwards. */
 int keeper_load(struct keeper *keeper, keeper_fn *fn, void *arg)
 {
     struct credential copy;
@@ -223,7 +227,8 @@ int keeper_newer(struct keeper *keeper, keeper_fn *fn, void *arg)
     return get(keeper, on_newer, fn, arg);
 }
 
-/* ---- saving ---------------------------------------------------------------------------------------------------------- */
+/* ---- saving
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool same_token(const struct credential *a, const struct credential *b)
 {
@@ -234,8 +239,7 @@ static bool same_token(const struct credential *a, const struct credential *b)
 
 static bool same_person(const struct credential *a, const struct credential *b)
 {
-    return strcmp(a->identity.issuer, b->identity.issuer) == 0 &&
-           strcmp(a->identity.subject, b->identity.subject) == 0;
+    return strcmp(a->identity.issuer, b->identity.issuer) == 0 && strcmp(a->identity.subject, b->identity.subject) == 0;
 }
 
 static void saved(struct keeper *keeper, uint64_t version)
@@ -344,7 +348,8 @@ int keeper_save(struct keeper *keeper, const struct credential *credential, bool
     return r;
 }
 
-/* ---- dropping -------------------------------------------------------------------------------------------------------- */
+/* ---- dropping
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void on_dropped(void *arg, const struct store_result *result)
 {

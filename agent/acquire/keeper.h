@@ -1,7 +1,7 @@
 /* The keeper: what a profile's secrets look like in its store, and what they are bound to. A sign-in (refresh token,
- * scope, identity, marks) is one secret, `refresh_token`, in a small JSON object; the others (client_secret, ...) are as
- * they are. Each is bound to what may receive it: the profile, issuer, client id, endpoints and hosts as configured, the
- * content of ca_file, the proxy. When one of these changes, the store does not give the secret out.
+ * scope, identity, marks) is one secret, `refresh_token`, in a small JSON object; the others (client_secret, ...) are
+ * as they are. Each is bound to what may receive it: the profile, issuer, client id, endpoints and hosts as configured,
+ * the content of ca_file, the proxy. When one of these changes, the store does not give the secret out.
  *
  * One keeper belongs to one flight: it knows the version that it read, and saves only over that one, so that two agents
  * on one store never replace a rotated token with an older one. A rotated token that the store cannot take is held in

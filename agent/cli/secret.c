@@ -128,7 +128,8 @@ static void list_one(struct buffer *to, json_object *secret)
     output_clean(to, name);
     buffer_format(to, "%*s  ", (int)(strlen(name) < 16 ? 16 - strlen(name) : 0), "");
     output_clean(to, source);
-    buffer_format(to, "%*s  %s", (int)(strlen(source) < 12 ? 12 - strlen(source) : 0), "", present ? "present" : "missing");
+    buffer_format(to, "%*s  %s", (int)(strlen(source) < 12 ? 12 - strlen(source) : 0), "",
+                  present ? "present" : "missing");
     if (!present && reason) {
         buffer_text(to, ": ");
         output_clean(to, reason);
@@ -173,8 +174,8 @@ static int move(struct context *context, const char *profile, const char *store)
         return output_json(reply);
     (void)json_integer(reply, "moved", &moved);
     text_clean_into(shown, sizeof(shown), span_of(store));
-    remark(context->quiet, "moved to %s: %lld; the profile finds them there with store = %s in its configuration", shown,
-           (long long)moved, shown);
+    remark(context->quiet, "moved to %s: %lld; the profile finds them there with store = %s in its configuration",
+           shown, (long long)moved, shown);
     return EXIT_DONE;
 }
 
@@ -198,8 +199,10 @@ int command_secret(struct context *context, int argc, char **argv)
         return options_unknown("action", action, actions, ELEMENTS(actions), "mltoken secret -h");
     bool listing = strcmp(action, "list") == 0, moving = strcmp(action, "move") == 0;
     if (arguments.count < 2 || (moving && arguments.count < 3) || (listing && arguments.count > 2)) {
-        complain("secret: %s; see mltoken secret -h",
-                 !*action ? "set, clear, list or move?" : !profile ? "of which profile?" : moving ? "to which store?" : "one argument too many");
+        complain("secret: %s; see mltoken secret -h", !*action   ? "set, clear, list or move?"
+                                                      : !profile ? "of which profile?"
+                                                      : moving   ? "to which store?"
+                                                                 : "one argument too many");
         return EXIT_USAGE;
     }
     if (listing)

@@ -38,8 +38,8 @@ void method_set_secret(struct call *call, json_object *parameters)
         call_invalid_parameter(call, "value");
         return;
     }
-    if (errand_set(conductor_of(call), call->holder, name, given ? value : (struct span){0}, on_set, call, &call->errand,
-                   &why) < 0)
+    if (errand_set(conductor_of(call), call->holder, name, given ? value : (struct span){0}, on_set, call,
+                   &call->errand, &why) < 0)
         call_fail(call, &why);
 }
 

@@ -24,8 +24,8 @@ static void decide(struct choice *choice)
     const char *name = store_name(choice->candidates[choice->current]);
     bool last = choice->current + 1 == choice->count;
     choice->decided = true;
-    log_event(last ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, last ? "secrets end with the agent" : "secrets are kept", "STORE",
-              name, "REASON", choice->why.length ? choice->why.data : NULL, NULL);
+    log_event(last ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, last ? "secrets end with the agent" : "secrets are kept",
+              "STORE", name, "REASON", choice->why.length ? choice->why.data : NULL, NULL);
 }
 
 static void on_task(void *arg);

@@ -15,9 +15,9 @@
 #include <sys/wait.h>
 
 enum {
-    MOST_DYING = 4,  /* programs that were killed and have not ended: what they wait for never comes */
+    MOST_DYING = 4,    /* programs that were killed and have not ended: what they wait for never comes */
     MOST_ITEMS = 4096, /* in one list */
-    END_MS = 1000,   /* for a program to end by itself when the agent does */
+    END_MS = 1000,     /* for a program to end by itself when the agent does */
 };
 
 /* A program that was killed, until the kernel has ended it. */
@@ -53,7 +53,8 @@ static struct process *process_of(struct store *store)
     return (struct process *)(void *)store;
 }
 
-/* ---- the program's life ---------------------------------------------------------------------------------------------- */
+/* ---- the program's life
+ * ---------------------------------------------------------------------------------------------- */
 
 static void bury(struct corpse *corpse)
 {
@@ -78,8 +79,8 @@ static struct corpse *free_corpse(struct process *process)
     return NULL;
 }
 
-/* Ends the program. It is waited for from the loop: what sleeps in the kernel may take for ever. There is a place for it,
- * or it would not have been started. */
+/* Ends the program. It is waited for from the loop: what sleeps in the kernel may take for ever. There is a place for
+ * it, or it would not have been started. */
 static void end_program(struct process *process)
 {
     if (process->fd < 0)
@@ -107,10 +108,23 @@ static void end_program(struct process *process)
 /* What the program gets of the agent's environment: enough to find a person's bus, files and keys. */
 static char **make_environment(const struct process *process)
 {
-    static const char *const names[] = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "DISPLAY", "WAYLAND_DISPLAY",
-                                        "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
-                                        "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY", "MLTOKEN_KEY_FILE",
-                                        "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+    static const char *const names[] = {"PATH",
+                                        "HOME",
+                                        "USER",
+                                        "LANG",
+                                        "LC_ALL",
+                                        "DISPLAY",
+                                        "WAYLAND_DISPLAY",
+                                        "DBUS_SESSION_BUS_ADDRESS",
+                                        "XDG_RUNTIME_DIR",
+                                        "XDG_STATE_HOME",
+                                        "XDG_CONFIG_HOME",
+                                        "CREDENTIALS_DIRECTORY",
+                                        "MLTOKEN_KEY_FILE",
+                                        "ASAN_OPTIONS",
+                                        "LSAN_OPTIONS",
+                                        "UBSAN_OPTIONS",
+                                        "TSAN_OPTIONS"};
     char **entries = calloc(ELEMENTS(names) + 2, sizeof(*entries));
     const char *setting = *process->setting;
     size_t count = 0;
@@ -211,7 +225,8 @@ static int start_program(struct process *process)
 static int receive(struct process *);
 static void take_frames(struct process *);
 
-/* ---- failures -------------------------------------------------------------------------------------------------------- */
+/* ---- failures
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void fail_first(struct process *process, int error, const char *reason)
 {
@@ -257,7 +272,8 @@ static void on_deadline(void *arg)
     struct process *process = arg;
     char reason[LIMIT_TEXT];
     if (process->waited)
-        (void)snprintf(reason, sizeof(reason), "store %s waited in vain: %.300s", process->store.name, process->waiting);
+        (void)snprintf(reason, sizeof(reason), "store %s waited in vain: %.300s", process->store.name,
+                       process->waiting);
     else
         (void)snprintf(reason, sizeof(reason), "store %s does not answer within %d s", process->store.name,
                        LIMIT_STORE_MS / 1000);
@@ -267,8 +283,8 @@ static void on_deadline(void *arg)
     pump(process);
 }
 
-/* One that ends while nothing is asked of it costs nobody anything, and what changes nothing or can be done twice is asked
- * once more. Whether a put took place is not known: who asked for it has to look. */
+/* One that ends while nothing is asked of it costs nobody anything, and what changes nothing or can be done twice is
+ * asked once more. Whether a put took place is not known: who asked for it has to look. */
 static void ended(struct process *process)
 {
     struct store_call *call = process->asked ? store_first(&process->store) : NULL;
@@ -292,7 +308,8 @@ static void on_end(void *arg, uint32_t events)
         ended(process);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * --------------------------------------------------------------------------------------------------------- */
 
 static int error_of_kind(const char *kind)
 {
@@ -374,8 +391,8 @@ static void note_waiting(struct process *process, const struct store_frame *fram
     const char *reason = store_frame_text(frame, "reason");
     text_clean_into(process->waiting, sizeof(process->waiting), span_of(reason ? reason : "a person is asked"));
     if (!process->waited) /* once: a program cannot put it off for ever */
-        (void)timer_start(process->store.loop, &process->deadline,
-                          loop_now(process->store.loop) + LIMIT_STORE_WAIT_MS, on_deadline, process);
+        (void)timer_start(process->store.loop, &process->deadline, loop_now(process->store.loop) + LIMIT_STORE_WAIT_MS,
+                          on_deadline, process);
     process->waited = true;
 }
 
@@ -479,7 +496,8 @@ static void on_bytes(void *arg, uint32_t events)
     pump(process);
 }
 
-/* ---- requests -------------------------------------------------------------------------------------------------------- */
+/* ---- requests
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int write_request(struct process *process, const struct store_call *call)
 {
@@ -514,7 +532,8 @@ static int start_if_needed(struct process *process)
     }
     int r = start_program(process);
     if (r < 0) {
-        (void)snprintf(reason, sizeof(reason), r == -ENOENT ? "there is no program mltoken-store-%s" : "mltoken-store-%s: %s",
+        (void)snprintf(reason, sizeof(reason),
+                       r == -ENOENT ? "there is no program mltoken-store-%s" : "mltoken-store-%s: %s",
                        process->store.name, strerror(-r));
         fail_all(process, STORE_UNAVAILABLE, reason);
     }

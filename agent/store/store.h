@@ -16,12 +16,12 @@ enum { STORE_BINDING = 64 }; /* hex digits */
 
 /* What a result's error may be, besides 0 and -ENOMEM. */
 enum {
-    STORE_MISSING = -ENOENT,        /* get: there is no such secret */
-    STORE_BOUND = -EKEYREJECTED,    /* get: it was stored for other receivers, and is not given out */
-    STORE_CONFLICT = -ESTALE,       /* put: another version is there (`value`, when it is ours to see), and stays */
-    STORE_UNAVAILABLE = -ENODEV,    /* there is no such service on this host: another store may be tried */
-    STORE_LOCKED = -EACCES,         /* a person said no, or could not be asked */
-    STORE_FAILED = -EIO,            /* anything else; for a put it is not known whether it took place */
+    STORE_MISSING = -ENOENT,     /* get: there is no such secret */
+    STORE_BOUND = -EKEYREJECTED, /* get: it was stored for other receivers, and is not given out */
+    STORE_CONFLICT = -ESTALE,    /* put: another version is there (`value`, when it is ours to see), and stays */
+    STORE_UNAVAILABLE = -ENODEV, /* there is no such service on this host: another store may be tried */
+    STORE_LOCKED = -EACCES,      /* a person said no, or could not be asked */
+    STORE_FAILED = -EIO,         /* anything else; for a put it is not known whether it took place */
 };
 
 struct store_item {

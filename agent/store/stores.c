@@ -79,7 +79,8 @@ static void find_program(const struct stores *stores, const char *name, char pat
     if (*stores->directory) {
         if (snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", stores->directory, name) < PATH_SIZE)
             return;
-    } else if (slash && snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", own, name) < PATH_SIZE && access(path, F_OK) == 0) {
+    } else if (slash && snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", own, name) < PATH_SIZE &&
+               access(path, F_OK) == 0) {
         return;
     }
     (void)snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", MLTOKEN_LIBEXECDIR "/mltoken", name);
@@ -92,9 +93,8 @@ static int add(struct stores *stores, const char *name, struct store **ret)
     if (!known)
         return -ENOMEM;
     find_program(stores, name, path);
-    int r = strcmp(name, "memory") == 0
-                ? store_memory_new(stores->loop, &known->store)
-                : store_process_new(stores->loop, name, path, &stores->setting, &known->store);
+    int r = strcmp(name, "memory") == 0 ? store_memory_new(stores->loop, &known->store)
+                                        : store_process_new(stores->loop, name, path, &stores->setting, &known->store);
     if (r < 0) {
         free(known);
         return r;

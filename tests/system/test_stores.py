@@ -498,3 +498,36 @@ def kill(pid):
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+# the store that comes with mltoken for hosts without a desktop
+
+@pytest.mark.parametrize("named", [True, False])
+def test_sealed_files_survive_the_agent(authority, home, start_agent, mltoken, named):
+    key = home.write("key", os.urandom(32).hex() + "\n")
+    home.config({"me": person(authority, store="file" if named else None),
+                 "p": {**service(authority, home), "client_secret": "stored"}}, {"key_file": key})
+    authority.set_client("device", auto_approve="alice")
+    agent = start_agent()
+    mltoken("login", "me", "--json").ok()
+    mltoken("secret", "set", "p", input=SECRET_PLAIN).ok()
+    for _ in range(3):
+        agent = restart(agent, start_agent)
+        mltoken("get", "me").ok()
+        mltoken("get", "me", "--refresh").ok()
+        mltoken("get", "p").ok()
+    assert not authority.reuses
+    token = list(authority.store.families.values())[-1].current
+    for directory, _, names in os.walk(home.state):
+        for name in names:
+            with open(os.path.join(directory, name), "rb") as f:
+                data = f.read()
+            assert token.encode() not in data and SECRET_PLAIN.encode() not in data
+    home.config({"me": person(authority, store="file" if named else None, proxy=authority.http)}, {"key_file": key})
+    wait_until(lambda: "settings changed" in mltoken("get", "me", "--refresh").err)
+
+
+def test_the_doctor_looks_at_the_store(authority, home, mltoken, store):
+    home.config({"p": {**service(authority, home, store="test"), "client_secret": "stored"}, "me": person(authority, store="none")})
+    out = mltoken("doctor").out
+    assert "store none: there is no program mltoken-store-none" in out

@@ -66,13 +66,15 @@ static const char program[] =
     "    elif do == 'twice': write(good + good)\n"
     "    elif do == 'no-version': write(frame(id=id, result='ok'))\n"
     "    elif do == 'odd': write(frame(id=id, result='odd'))\n"
-    "    elif do == 'wait': write(frame(id=id, result='waiting', reason='unlock \\u202eme')); time.sleep(1.8); write(good)\n"
+    "    elif do == 'wait': write(frame(id=id, result='waiting', reason='unlock \\u202eme')); time.sleep(1.8); "
+    "write(good)\n"
     "    elif do == 'wait-for-ever':\n"
     "        while True: write(frame(id=id, result='waiting', reason='a person is asked')); time.sleep(0.2)\n"
     "    elif do == 'list':\n"
     "        write(frame(b'p\\tt\\t' + b'a' * 64 + b'\\nq\\tu\\t' + b'b' * 64 + b'\\n', id=id, result='ok'))\n"
     "    elif do == 'bad-list': write(frame(b'p\\tt\\tab\\n', id=id, result='ok'))\n"
-    "    elif do == 'conflict': write(frame(b'newer', id=id, result='conflict', version=9, reason='there is another'))\n"
+    "    elif do == 'conflict': write(frame(b'newer', id=id, result='conflict', version=9, reason='there is "
+    "another'))\n"
     "    elif do in ('missing', 'bound'): write(frame(id=id, result=do, reason=do))\n"
     "    else: write(frame(id=id, result='fail', kind=do, reason='it is ' + do))\n";
 

@@ -1,5 +1,5 @@
-/* The memory store: answers come from the loop and in order, versions grow, a binding is kept, a cancelled call's deed is
- * done, nothing is left behind. */
+/* The memory store: answers come from the loop and in order, versions grow, a binding is kept, a cancelled call's deed
+ * is done, nothing is left behind. */
 #include "store_fixture.h"
 
 static int open_store(void **state)
@@ -192,9 +192,8 @@ static void copies_refer_to_the_same_secret(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_put_is_got), TEST(versions),  TEST(bindings),
-        TEST(dropping_and_listing), TEST(cancelling), TEST(calls_within_calls),
-        TEST(thousands),          TEST(copies_refer_to_the_same_secret),
+        TEST(what_is_put_is_got), TEST(versions),           TEST(bindings),  TEST(dropping_and_listing),
+        TEST(cancelling),         TEST(calls_within_calls), TEST(thousands), TEST(copies_refer_to_the_same_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

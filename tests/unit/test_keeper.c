@@ -1,0 +1,155 @@
+/* What secrets are bound to, and a sign-in as text: each receiver counts, and what is written is read. */
+#include "acquire/keeper.h"
+
+#include "cleanup.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+/* after these */
+#include <cmocka.h>
+
+static void digests(void **state)
+{
+    char text[DIGEST_TEXT + 1], other[DIGEST_TEXT + 1];
+    const struct span parts[] = {span_of("abc"), {0}, span_of("")};
+    const struct span joined[] = {span_of("ab"), span_of("c"), {0}, span_of("")};
+    (void)state;
+    assert_int_equal(0, digest_text(parts, 3, text));
+    assert_string_equal("13a2689f3b7d86586fd3db243c8f4d495b39556dd8c2f5b8a8aae0640010c81b",
+                        text); /* by another program */
+    assert_int_equal(0, digest_text(joined, 4, other));
+    assert_string_not_equal(text, other);
+    assert_int_equal(0, digest_text(parts, 2, other));
+    assert_string_not_equal(text, other);
+}
+
+static struct profile *make(void)
+{
+    struct profile *profile = profile_new(0);
+    assert_non_null(profile);
+    (void)snprintf(profile->name, sizeof(profile->name), "p");
+    profile->authority = profile_text(profile, span_of("https://a"));
+    profile->client_id = profile_text(profile, span_of("id"));
+    return profile;
+}
+
+static void every_receiver_counts(void **state)
+{
+    static char text[] = "https://other";
+    char *hosts[] = {text, NULL};
+    (void)state;
+    struct profile *profile = make();
+    char **const members[] = {&profile->authority,
+                              &profile->tenant,
+                              &profile->client_id,
+                              &profile->token_endpoint,
+                              &profile->device_authorization_endpoint,
+                              &profile->revocation_endpoint,
+                              &profile->proxy};
+    binding_text seen[16];
+    size_t count = 0;
+    assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
+    for (size_t i = 0; i < ELEMENTS(members); i++) {
+        char *before = *members[i];
+        *members[i] = text;
+        assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
+        *members[i] = before;
+    }
+    profile->endpoint_hosts = hosts;
+    assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
+    profile->endpoint_hosts = NULL;
+    profile->ca_file = text;
+    assert_int_equal(0, binding_of(profile, span_of("one"), seen[count++]));
+    assert_int_equal(0, binding_of(profile, span_of("two"), seen[count++]));
+    profile->ca_file = NULL;
+    profile->name[0] = 'q';
+    assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(seen[i], seen[k]);
+    profile->name[0] = 'p';
+    profile->min_valid_s++;
+    profile->resource = text;
+    binding_text again;
+    assert_int_equal(0, binding_of(profile, span_of("no ca_file, no content"), again));
+    assert_string_equal(seen[0], again);
+    profile_free(profile);
+}
+
+static void what_is_written_is_read(void **state)
+{
+    static const char token[] = "a\"b\\c \xc3\xbc";
+    struct credential credential = {.scope = (char *)(uintptr_t) "openid \"x\"", .unanswered = true}, read;
+    struct secret *text;
+    (void)state;
+    assert_int_equal(0, secret_new(token, strlen(token), &credential.refresh_token));
+    (void)snprintf(credential.identity.issuer, sizeof(credential.identity.issuer), "https://a");
+    (void)snprintf(credential.identity.account, sizeof(credential.identity.account), "\xc3\xa4@x");
+    assert_int_equal(0, credential_write(&credential, &text));
+    assert_int_equal(0, credential_read(text, &read));
+    assert_true(span_equals(span_of(token), secret_span(read.refresh_token)));
+    assert_string_equal(credential.scope, read.scope);
+    assert_string_equal("https://a", read.identity.issuer);
+    assert_string_equal("", read.identity.subject);
+    assert_string_equal("\xc3\xa4@x", read.identity.account);
+    assert_true(read.unanswered && !read.uncertain);
+    secret_unref(text);
+    credential_clear(&read);
+    credential.refresh_token = secret_unref(credential.refresh_token);
+    credential.scope = NULL; /* a sign-in without either */
+    assert_int_equal(0, credential_write(&credential, &text));
+    assert_int_equal(0, credential_read(text, &read));
+    assert_null(read.refresh_token);
+    assert_null(read.scope);
+    secret_unref(text);
+    credential_clear(&read);
+}
+
+static void what_is_no_sign_in(void **state)
+{
+    static const char *const texts[] = {"",
+                                        "{",
+                                        "[]",
+                                        "\"x\"",
+                                        "{\"refresh_token\":7}",
+                                        "{\"refresh_token\":\"x\",\"scope\":[]}",
+                                        "{\"unanswered\":1}",
+                                        "{\"account\":\"a\\u0000b\"}",
+                                        "{\"issuer\":7}"};
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(texts); i++) {
+        struct credential read;
+        struct secret *text;
+        assert_int_equal(0, secret_new(texts[i], strlen(texts[i]), &text));
+        assert_int_equal(-EBADMSG, credential_read(text, &read));
+        secret_unref(text);
+    }
+}
+
+static int open_arena(void **state)
+{
+    (void)state;
+    return secret_arena_open();
+}
+
+static int close_arena(void **state)
+{
+    (void)state;
+    assert_int_equal(0, secret_arena_used());
+    secret_arena_close();
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_arena, close_arena)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(digests),
+        TEST(every_receiver_counts),
+        TEST(what_is_written_is_read),
+        TEST(what_is_no_sign_in),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
