@@ -429,11 +429,11 @@ static int find_stores(struct errand *errand, const char *name)
     if (r == 0)
         r = stores_find(stores, name, &errand->to);
     errand->only_new = r == 0 && strcmp(name, stores_name(stores, errand->profile->store)) == 0;
-    if (r == 0 && !errand->only_new)
+    if (r == 0 && !errand->only_new && own != errand->to)
         errand->from[errand->from_count++] = own;
     for (size_t i = 0; r == 0 && errand->only_new && i < ELEMENTS(others); i++)
-        if (strcmp(others[i], name) != 0)
-            r = stores_find(stores, others[i], &errand->from[errand->from_count++]);
+        if (strcmp(others[i], name) != 0 && (r = stores_find(stores, others[i], &own)) == 0 && own != errand->to)
+            errand->from[errand->from_count++] = own;
     return r;
 }
 

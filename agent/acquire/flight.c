@@ -202,9 +202,28 @@ static void end_machine(struct flight *flight)
     flight->state = NULL;
 }
 
+/* Whose sign-in it is now. When another agent on the same store has signed somebody else in, tokens of the one before
+ * are dropped; this flight's own goes on, for its refresh token must not be lost, and who waits is asked for again. */
+static void note_person(struct flight *flight)
+{
+    struct holder *holder = flight->holder;
+    const struct identity *known = holder->identity, *now = &flight->keeper.held.identity;
+    bool held = flight->keeper.has_held;
+    bool changed =
+        known && held && (strcmp(known->issuer, now->issuer) != 0 || strcmp(known->subject, now->subject) != 0);
+    keeper_note_identity(holder, held ? now : NULL);
+    if (!changed)
+        return;
+    struct failure why;
+    failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "somebody signed in anew");
+    conductor_drop(flight->conductor, holder, &why);
+    flight->generation = flight->op == GRANT_LOGIN ? holder->generation : flight->generation;
+}
+
 /* Another agent on the same store has renewed the sign-in: begins anew with what it has now. */
 static void restart(struct flight *flight)
 {
+    note_person(flight);
     if (flight->restarts++ >= MOST_RESTARTS) {
         fail_internal(flight, -EAGAIN);
         return;
@@ -430,7 +449,7 @@ static void on_loaded(void *arg, int error, const struct failure *why)
         keeper->has_held = false;
     } else {
         flight->bound = error == STORE_BOUND;
-        keeper_note_identity(holder, keeper->has_held ? &keeper->held.identity : NULL);
+        note_person(flight);
     }
     start_machine(flight);
 }

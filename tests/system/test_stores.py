@@ -454,6 +454,33 @@ def test_an_older_token_never_replaces_a_newer_one(signed_in, store, authority, 
         other.stop()
 
 
+def test_another_account_signed_in_elsewhere(signed_in, store, authority, home, mltoken):
+    other = second_agent(home, authority)
+    try:
+        authority.set_client("device", auto_approve="bob", scopes=None)
+        with other.varlink() as v:
+            list(v.more("Login", profile="me", switchAccount=True))
+        with signed_in.varlink() as v:
+            alices = v.token("me")
+            assert alices["account"] == "alice@example.org"
+            bobs = v.token("me", refresh=True)
+            assert bobs["account"] == "bob@example.org" and bobs["value"] != alices["value"]
+            assert v.token("me")["value"] == bobs["value"]
+        assert not authority.reuses
+    finally:
+        other.stop()
+
+
+def test_moving_in_a_private_agent_loses_nothing(authority, home, mltoken):
+    import subprocess
+    home.config({"p": {**service(authority, home), "client_secret": "stored"}})
+    script = f"echo {SECRET_PLAIN} | {program('mltoken')} secret set p && {program('mltoken')} secret move p file && " \
+             f"{program('mltoken')} secret move p memory && {program('mltoken')} get p"
+    done = subprocess.run([home.agent_program, "--", "sh", "-c", script], env=home.env(), capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # kill -9 at random instants
 
 def test_rotation_survives_kill_at_any_instant(authority, home, mltoken, store):
