@@ -47,6 +47,10 @@ class Store:
         with open(self.file(profile, name), "rb") as f:
             return f.read().split(b"\n", 2)[2]
 
+    def version(self, profile, name="refresh_token"):
+        with open(self.file(profile, name), "rb") as f:
+            return int(f.readline())
+
     def token(self, profile):
         return json.loads(self.value(profile))["refresh_token"]
 
@@ -446,6 +450,7 @@ def test_an_older_token_never_replaces_a_newer_one(signed_in, store, authority, 
         puts = [n for n in store.notes() if n.startswith("put me")]
         assert len(puts) == 3, "the sign-in, and one try of each"
         kept = store.token("me")
+        assert store.version("me") == 2, "the second one's was put over the first one's"
         for connection in connections:
             connection.call("GetToken", profile="me", refresh=True)
         assert refreshes(authority)[2].form["refresh_token"] == kept
@@ -458,14 +463,17 @@ def test_another_account_signed_in_elsewhere(signed_in, store, authority, home, 
     other = second_agent(home, authority)
     try:
         authority.set_client("device", auto_approve="bob", scopes=None)
-        with other.varlink() as v:
-            list(v.more("Login", profile="me", switchAccount=True))
         with signed_in.varlink() as v:
             alices = v.token("me")
             assert alices["account"] == "alice@example.org"
+            before = v.token("me", scopes=["openid"])["value"]
+            with other.varlink() as elsewhere:
+                list(elsewhere.more("Login", profile="me", switchAccount=True))
             bobs = v.token("me", refresh=True)
             assert bobs["account"] == "bob@example.org" and bobs["value"] != alices["value"]
             assert v.token("me")["value"] == bobs["value"]
+            after = v.token("me", scopes=["openid"])
+            assert after["value"] != before and after["account"] == "bob@example.org"
         assert not authority.reuses
     finally:
         other.stop()
@@ -518,6 +526,35 @@ def test_rotation_survives_kill_at_any_instant(authority, home, mltoken, store):
     agent.stop()
     assert not authority.reuses or not list(authority.store.families.values())[-1].revoked
     print(f"100 kills, {killed_store} of them of the store; {answered} were answered before")
+
+
+def test_without_grace_only_the_window_costs_a_sign_in(authority, home, mltoken, store):
+    """A sign-in is lost when, and only when, the agent died between sending its refresh token and having the new one kept;
+    then the command says what to do, and so does the log."""
+    authority.set_client("device", auto_approve="alice", reuse_grace=0)
+    home.config({"me": person(authority, store="test")})
+    agent = Agent(home).start()
+    mltoken("login", "me", "--json").ok()
+    chance = random.Random(20261123)
+    lost_rounds = 0
+    for _ in range(40):
+        with agent.varlink() as connection:
+            timer = threading.Timer(chance.uniform(0, 0.03), lambda pid=agent.pid: kill(pid))
+            connection.send("GetToken", {"profile": "me", "refresh": True})
+            timer.start()
+            timer.join()
+        agent.process.wait()
+        agent = Agent(home).start()
+        lost = store.token("me") != list(authority.store.families.values())[-1].current
+        lost_rounds += lost
+        if not lost:
+            mltoken("get", "me", "--refresh").ok()
+            continue
+        assert "mltoken login me" in mltoken("get", "me", "--refresh").failed(4)
+        assert "LoginRequired" in agent.log()
+        mltoken("login", "me", "--json").ok()
+    agent.stop()
+    print(f"40 kills without grace: {lost_rounds} sign-ins lost, all of them in the window")
 
 
 def kill(pid):
