@@ -113,14 +113,16 @@ static void on_listed(void *arg, const struct store_result *result)
     bool stored = profile->client_secret.kind == SOURCE_STORED, found = false;
     stores_describe(doctor->stores, profile->store, &name);
     for (size_t i = 0; !result->error && i < result->item_count; i++)
-        found |= strcmp(result->items[i].profile, profile->name) == 0 && strcmp(result->items[i].name, "client_secret") == 0;
+        found |=
+            strcmp(result->items[i].profile, profile->name) == 0 && strcmp(result->items[i].name, "client_secret") == 0;
     if (result->error)
         say(doctor, BAD_CONFIGURATION, "store %s: %s", name.data ? name.data : "", result->reason);
     else
         say(doctor, FINE, "store %s", name.data ? name.data : "");
     if (!result->error && stored)
         say(doctor, found ? FINE : BAD_CONFIGURATION,
-            found ? "client_secret is stored" : "client_secret is not stored yet: mltoken secret set %s", profile->name);
+            found ? "client_secret is stored" : "client_secret is not stored yet: mltoken secret set %s",
+            profile->name);
     loop_stop(doctor->loop, 0);
 }
 

@@ -49,12 +49,12 @@ struct holder {
     uint64_t generation;     /* grows when the profile changes; an answer for an older one is dropped */
     struct entry *entries;
     size_t entry_count;
-    struct identity *identity; /* who signed in here; NULL: nobody, or the store was not read yet */
-    bool looked;               /* it was */
-    bool moving;               /* its secrets are being moved to another store: flights that use them wait */
+    struct identity *identity;  /* who signed in here; NULL: nobody, or the store was not read yet */
+    bool looked;                /* it was */
+    bool moving;                /* its secrets are being moved to another store: flights that use them wait */
     struct credential *unsaved; /* a rotated refresh token that the store could not take yet; NULL: none */
     uint64_t unsaved_version;   /* of what it replaces there */
-    uint64_t sign_in;          /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
+    uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct flight *flights;     /* under way or waiting their turn */
     bool broken;                /* its configuration has a mistake now; profile is the last good one */

@@ -54,7 +54,7 @@ struct profile {
     char *header; /* template with one {token} */
     int64_t min_valid_s;
     int64_t refresh_ahead_s; /* or one of the two above */
-    char *store; /* its own or the agent's; NULL: by what is there */
+    char *store;             /* its own or the agent's; NULL: by what is there */
     char *ca_file, *proxy;
     int64_t timeout_ms;
 
