@@ -28,6 +28,8 @@ struct file {
     struct worker_job *job;
     struct buffer text;
     bool absent;
+    bool
+        put_off; /* it could not even be tried: for want of a descriptor or of memory, which may be there in a moment */
     char *problem;
 };
 
@@ -38,9 +40,8 @@ struct reload {
     struct watch watch;
     struct timer hold, settle;
     struct file files[FILES];
-    int reading;  /* files whose reading has not ended */
-    bool again;   /* something changed while they were read */
-    bool put_off; /* a file could not be read now, and is to be tried again */
+    int reading; /* files whose reading has not ended */
+    bool again;  /* something changed while they were read */
     bool forgive;
 };
 
@@ -66,12 +67,14 @@ static void finish(struct reload *reload)
 {
     struct config_text texts[FILES];
     struct config *config;
+    bool put_off = false;
     for (size_t i = 0; i < FILES; i++) {
         struct file *file = &reload->files[i];
         texts[i] = (struct config_text){.file = file->path ? file->path : "",
                                         .text = buffer_span(&file->text),
                                         .absent = file->absent,
-                                        .problem = file->problem};
+                                        .problem = file->put_off ? "cannot be read just now" : file->problem};
+        put_off |= file->put_off;
     }
     int r = config_read(texts, FILES, &config);
     if (r == 0 && config->unreadable) {
@@ -85,12 +88,10 @@ static void finish(struct reload *reload)
             log_event(LOG_LEVEL_WARNING, "mistake in the configuration", "REASON", config->problems[i], NULL);
         log_event(LOG_LEVEL_INFO, "configuration read", "PROFILES", count, NULL);
         conductor_configure(reload->conductor, config, reload->forgive);
+        reload->forgive = false;
     }
-    reload->forgive = false;
     timer_stop(&reload->hold);
     server_hold(reload->server, false);
-    bool put_off = reload->put_off;
-    reload->put_off = false;
     if (reload->again)
         begin(reload);
     else if (put_off)
@@ -98,23 +99,15 @@ static void finish(struct reload *reload)
                           on_settled, reload);
 }
 
-/* It could not even be tried: for want of a descriptor or of memory, which may be there in a moment. */
-static void put_off(struct file *file, const char *problem)
-{
-    file->problem = strdup(problem);
-    file->reload->put_off = true;
-}
-
 static void on_read(void *arg, const struct worker_result *result)
 {
     struct file *file = arg;
     file->job = NULL;
     file->absent = result->error == -ENOENT;
-    int r = result->error ? 0 : buffer_append(&file->text, result->output.data, result->output.length);
-    if (r < 0)
-        put_off(file, strerror(-r));
-    else if (result->error && !file->absent)
-        file->problem = strdup(result->problem);
+    if (result->error == 0)
+        file->put_off = buffer_append(&file->text, result->output.data, result->output.length) < 0;
+    else if (!file->absent)
+        file->put_off = !(file->problem = strdup(result->problem));
     if (--file->reload->reading == 0)
         finish(file->reload);
 }
@@ -144,12 +137,9 @@ static void begin(struct reload *reload)
         arm(file);
         if (!file->path)
             continue;
-        int r = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
-                            LIMIT_COMMAND_MS, on_read, file, &file->job);
-        if (r == 0)
-            reload->reading++;
-        else
-            put_off(file, strerror(-r));
+        file->put_off = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
+                                    LIMIT_COMMAND_MS, on_read, file, &file->job) < 0;
+        reload->reading += !file->put_off;
     }
     if (--reload->reading == 0)
         finish(reload);
