@@ -244,7 +244,7 @@ static void on_reply(void *arg, uint32_t events)
         return;
     if (n != sizeof(reply)) { /* without it no secret can be read: let the supervisor start us anew */
         watch_stop(&worker->watch);
-        loop_stop(worker->loop, 1);
+        loop_stop(worker->loop, -EPIPE);
         return;
     }
     for (struct worker_job *job = worker->jobs.next; job != &worker->jobs; job = job->next) {

@@ -19,7 +19,7 @@ struct server {
         bool limited;
         struct watch watch;
         struct timer timer; /* runs while the listener is left alone for a moment: there is no room for another client */
-        int64_t quiet_ms;   /* until then that is not said again */
+        int64_t full_told_ms, foreign_told_ms; /* when it was last said */
     } listeners[2];
     size_t listener_count;
     struct connection *connections;
