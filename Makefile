@@ -57,7 +57,7 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz hardening ci
+.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz fuzz-programs hardening ci
 .DEFAULT_GOAL := all
 
 PROGRAMS  := $(if $(wildcard agent/main.c),$(BUILD)/mltoken-agent) $(if $(CLI_SRC),$(BUILD)/mltoken)
@@ -167,6 +167,16 @@ SECS ?= 60
 fuzz:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_FUZZ)"
 	@tests/fuzz/run.sh $(SECS)
+
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CPPFLAGS_) $(CFLAGS_) -fsanitize=fuzzer $(pkg_cflags) -o $@ $< $(BUILD)/agent.a $(BUILD)/libmltoken.a \
+	    $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
+
+# by tests/fuzz/run.sh, with the compiler and the sanitizers that this needs
+fuzz-programs: $(FUZZ)
 
 # what the programs were linked with
 hardening:
