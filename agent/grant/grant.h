@@ -49,9 +49,9 @@ struct prompt_step {
     const char *verification_uri;          /* shown: already checked to be https (or a loopback authority's own) */
     const char *verification_uri_complete; /* NULL */
     const char *user_code;
-    const char *message; /* the authority's own sentence, NULL */
+    const char *message;        /* the authority's own sentence, NULL */
     const char *authority_host; /* set when the address is on another host that nobody announced */
-    int64_t expires_at;  /* epoch seconds */
+    int64_t expires_at;         /* epoch seconds */
     int64_t interval_s;
 };
 

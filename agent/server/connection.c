@@ -11,7 +11,8 @@
 static void on_ready(void *arg, uint32_t events);
 static void on_task(void *arg);
 
-/* What to wait for follows from the state alone: output first, then input unless a call is under way. HUP always comes. */
+/* What to wait for follows from the state alone: output first, then input unless a call is under way. HUP always comes.
+ */
 static void adjust(struct connection *connection)
 {
     bool waits = connection->call || (connection->server->held && connection->in.length);
@@ -121,7 +122,8 @@ static bool is_ready(const struct connection *connection)
     return !connection->call && !connection->ending && !connection->out.length && !connection->server->held;
 }
 
-/* Handles the whole messages that `input` begins with: how many bytes those were, or -1 when the connection has gone. */
+/* Handles the whole messages that `input` begins with: how many bytes those were, or -1 when the connection has gone.
+ */
 static ssize_t handle(struct connection *connection, struct span input)
 {
     size_t taken = 0;

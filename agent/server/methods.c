@@ -5,7 +5,8 @@
 #include "server/description.h"
 #include <errno.h>
 
-/* clang-format off: it takes a braced initialiser in a macro for a block */
+/* a braced initialiser in a macro is a block to clang-format */
+/* clang-format off */
 #define PROFILE     {"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, false}
 #define APPLICATION {"application", PARAMETER_TEXT, LIMIT_APPLICATION, false}
 #define AUDIENCE    {"audience", PARAMETER_TEXT, LIMIT_URL, false}

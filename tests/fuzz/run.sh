@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
-build=build-fuzz
+build="build-fuzz"
 passed=0
 failed=0
 make --no-print-directory -j2 fuzz-programs CC=clang BUILD=$build SAN=fuzzer-no-link,address,undefined CFLAGS=-Wno-unused-variable
