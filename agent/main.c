@@ -88,7 +88,7 @@ static int prepare(const struct options *options, char **argv, struct command *c
     int r = options->command ? command_open(options->command, command) : 0;
     if (r < 0)
         return fail(options, "prepare the command", r);
-    (void)signal(SIGCHLD, SIG_DFL); /* ignored by the caller, no child of ours could be waited for */
+    (void)signal(SIGCHLD, SIG_DFL);               /* ignored by the caller, no child of ours could be waited for */
     if (options->autostart || options->command) { /* what its manager told the caller is not meant for us */
         unsetenv("NOTIFY_SOCKET");
         unsetenv("LISTEN_FDS");

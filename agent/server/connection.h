@@ -1,5 +1,6 @@
-/* One client. Reads whole messages within LIMIT_REQUEST and LIMIT_REQUEST_MS, hands them to the methods one at a time, and
- * writes replies; a client that dribbles, stalls or sends garbage costs itself its connection and nobody else anything. */
+/* One client. Reads whole messages within LIMIT_REQUEST and LIMIT_REQUEST_MS, hands them to the methods one at a time,
+ * and writes replies; a client that dribbles, stalls or sends garbage costs itself its connection and nobody else
+ * anything. */
 #pragma once
 
 #include "buffer.h"
@@ -18,7 +19,8 @@ struct server {
         int fd;
         bool limited;
         struct watch watch;
-        struct timer timer; /* runs while the listener is left alone for a moment: there is no room for another client */
+        struct timer
+            timer; /* runs while the listener is left alone for a moment: there is no room for another client */
         int64_t full_told_ms, foreign_told_ms; /* when it was last said */
     } listeners[2];
     size_t listener_count;
@@ -42,7 +44,7 @@ struct connection {
     struct task task; /* goes on with what is in the buffer, or closes */
     struct buffer in, out;
     struct span message; /* the one being handled; valid while `processing` */
-    struct call *call; /* the one under way; NULL: ready for the next */
+    struct call *call;   /* the one under way; NULL: ready for the next */
 };
 
 void connection_new(struct server *, int fd, bool limited); /* takes fd */
