@@ -19,12 +19,18 @@ enum {
     WRITTEN = IN_CLOSE_WRITE | IN_MOVED_TO,
 };
 
-/* One file, and the nearest directory above it that is there. */
+/* A directory that is watched, and the name in it that matters. */
+struct place {
+    int watch; /* -1: none */
+    char name[NAME_MAX + 1];
+};
+
+/* One file: watched in the nearest directory above it that is there, and, when it is a symbolic link (dotfiles often
+ * are), where it leads to as well. */
 struct file {
     struct reload *reload;
     char *path;
-    int watch;
-    char name[NAME_MAX + 1]; /* what is waited for in that directory */
+    struct place place, target;
     struct worker_job *job;
     struct buffer text;
     bool absent;
@@ -45,18 +51,39 @@ struct reload {
     bool forgive;
 };
 
-static void arm(struct file *file)
+/* Watches the nearest directory above `path` that is there; `path` is cut up. */
+static void watch_above(const struct reload *reload, struct place *place, char *path)
 {
-    char directory[PATH_MAX];
-    if (!file->path || snprintf(directory, sizeof(directory), "%s", file->path) >= (int)sizeof(directory))
-        return;
-    if (file->watch >= 0)
-        (void)inotify_rm_watch(file->reload->inotify, file->watch);
-    file->watch = -1;
-    for (char *slash; file->watch < 0 && (slash = strrchr(directory, '/'));) {
-        (void)snprintf(file->name, sizeof(file->name), "%s", slash + 1);
+    for (char *slash; place->watch < 0 && (slash = strrchr(path, '/'));) {
+        (void)snprintf(place->name, sizeof(place->name), "%s", slash + 1);
         *slash = '\0';
-        file->watch = inotify_add_watch(file->reload->inotify, *directory ? directory : "/", EVENTS);
+        place->watch = inotify_add_watch(reload->inotify, *path ? path : "/", EVENTS);
+    }
+}
+
+static void unwatch(const struct reload *reload, struct place *place)
+{
+    if (place->watch >= 0)
+        (void)inotify_rm_watch(reload->inotify, place->watch);
+    place->watch = -1;
+}
+
+/* All anew, because two places in one directory are one watch to the kernel. */
+static void arm(struct reload *reload)
+{
+    for (size_t i = 0; i < FILES; i++) {
+        unwatch(reload, &reload->files[i].place);
+        unwatch(reload, &reload->files[i].target);
+    }
+    for (size_t i = 0; i < FILES; i++) {
+        struct file *file = &reload->files[i];
+        char path[PATH_MAX];
+        if (!file->path)
+            continue;
+        if (realpath(file->path, path) && strcmp(path, file->path) != 0)
+            watch_above(reload, &file->target, path);
+        if (snprintf(path, sizeof(path), "%s", file->path) < (int)sizeof(path))
+            watch_above(reload, &file->place, path);
     }
 }
 
@@ -125,6 +152,7 @@ static void begin(struct reload *reload)
     reload->again = reload->reading > 0;
     if (reload->again)
         return;
+    arm(reload);
     server_hold(reload->server, true);
     (void)timer_start(loop, &reload->hold, loop_now(loop) + HOLD_MS, on_held, reload);
     reload->reading = 1; /* ours, so that finish() runs once, at the end */
@@ -134,7 +162,6 @@ static void begin(struct reload *reload)
         free(file->problem);
         file->problem = NULL;
         file->absent = !file->path;
-        arm(file);
         if (!file->path)
             continue;
         file->put_off = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
@@ -156,13 +183,18 @@ void reload_now(struct reload *reload, bool forgive)
     begin(reload);
 }
 
+static bool is_at(const struct place *place, const struct inotify_event *event)
+{
+    return place->watch == event->wd && (event->len == 0 || strcmp(event->name, place->name) == 0);
+}
+
 /* What an event asks for: nothing, to wait until things have settled, or to read at once. */
 static uint32_t concerns(const struct reload *reload, const struct inotify_event *event)
 {
     static const uint32_t made = IN_CREATE | IN_ISDIR; /* a directory may hold the file before we watch it */
     for (size_t i = 0; i < FILES; i++) {
         const struct file *file = &reload->files[i];
-        if (file->watch == event->wd && (event->len == 0 || strcmp(event->name, file->name) == 0))
+        if (is_at(&file->place, event) || is_at(&file->target, event))
             return (event->mask & made) == made ? (uint32_t)IN_CLOSE_WRITE : event->mask;
     }
     return 0;
@@ -196,7 +228,8 @@ int reload_new(struct conductor *conductor, struct server *server, struct reload
     reload->conductor = conductor;
     reload->server = server;
     for (size_t i = 0; i < FILES; i++)
-        reload->files[i] = (struct file){.reload = reload, .watch = -1, .text = BUFFER(LIMIT_CONFIG_FILE)};
+        reload->files[i] = (struct file){
+            .reload = reload, .place = {.watch = -1}, .target = {.watch = -1}, .text = BUFFER(LIMIT_CONFIG_FILE)};
     reload->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     int r = reload->inotify < 0 ? -errno : config_paths(&reload->files[0].path, &reload->files[1].path);
     if (r == 0)
@@ -205,8 +238,7 @@ int reload_new(struct conductor *conductor, struct server *server, struct reload
         reload_free(reload);
         return r;
     }
-    for (size_t i = 0; i < FILES; i++)
-        arm(&reload->files[i]);
+    arm(reload);
     *ret = reload;
     return 0;
 }
