@@ -14,8 +14,9 @@ struct call {
     struct connection *connection;
     const struct method *method;
     bool more, oneway;
-    void (*drained)(void *call); /* goes on when what was sent has been read; NULL: waits for something else */
-    struct holder *holder;       /* of the profile that was asked for; valid while something below waits */
+    void (*resumed)(
+        void *call); /* goes on when what was sent has been read, or after a yield; NULL: waits for something else */
+    struct holder *holder; /* of the profile that was asked for; valid while something below waits */
     char profile[LIMIT_PROFILE_NAME + 1];
     struct request request;
     struct waiter waiter;

@@ -12,6 +12,8 @@
 #define LIMIT_CONNECTIONS   16384 /* further clients wait in the listen queue */
 #define LIMIT_RESERVE       256   /* descriptors that are no client's; half of all when there are few */
 #define LIMIT_ACCEPTS       64    /* connections taken per wake-up */
+#define LIMIT_TURN_CALLS    16    /* cached answers to one connection before others have their turn */
+#define LIMIT_TURN_PROFILES 64    /* of one List */
 #define LIMIT_BACKLOG       4096
 #define LIMIT_WATCHES       256 /* connections that follow a token */
 

@@ -309,3 +309,29 @@ def test_descriptors_sent_along_do_not_stay(served, home):
             socket.send_fds(v.socket, [call("GetToken", profile="p")], [null.fileno()] * 20)
             v.reply()
         assert served.descriptors() <= before + 1
+
+
+FLOODS = {
+    "hits": call("GetToken", profile="p") * 500,
+    "refusals": call("GetToken", profile="nobody") * 500,
+    "lists": b'{"method":"org.mltoken.agent.List","more":true}\0' * 500,
+    "silent lists": b'{"method":"org.mltoken.agent.List","more":true,"oneway":true}\0' * 500,
+    "long names": call("GetToken", profile="p", **{"x" * 60000: 1}),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_of_calls_leaves_others_their_turn(authority, home, start_agent, kind):
+    """Much work in one write, with thousands of profiles: others are answered between two calls of it, not after it."""
+    home.config({f"p{i}": service(authority, home) for i in range(3000)} | {"p": service(authority, home)})
+    agent = start_agent()
+    serves(home)
+    with Varlink(home.socket) as flood, Varlink(home.socket) as other:
+        flood.socket.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            flood.raw(FLOODS[kind])
+        before = agent.cpu_seconds()
+        for _ in range(5):
+            other.token("p")
+        # in the agent's own time, which other processes of the machine do not lengthen
+        assert agent.cpu_seconds() - before < (2 if SANITIZED else 0.2)
