@@ -63,6 +63,7 @@
 #define LIMIT_ARENA      (4 * 1024 * 1024)
 #define LIMIT_COMMAND_MS 10000 /* command: and file: sources */
 #define LIMIT_JOBS       64    /* programs and file readers at once */
+#define LIMIT_PROGRAMS   48    /* of these: programs that hang must leave room for the readers of files */
 
 /* authorities */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */
