@@ -123,7 +123,7 @@ unit: $(UNIT)
 # ---- the targets of people ---------------------------------------------------------------------------------------
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev ca-certificates \
                 python3 openssl
-DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps systemd libasan8 libubsan1
+DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose curl strace util-linux procps systemd libasan8 libubsan1
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.
