@@ -108,7 +108,8 @@ def test_a_caller_that_ignores_its_children(setup, home, disposition):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_while_it_runs(setup, home, number):
     """SIGTERM ends the command and then the agent; SIGHUP reads the configuration."""
-    process = subprocess.Popen([program("mltoken-agent"), "--", "sh", "-c", "echo up; read x; exit 9"], env=home.env(),
+    code = "echo up; exec sleep 300" if number == signal.SIGTERM else "echo up; read x; exit 9"
+    process = subprocess.Popen([program("mltoken-agent"), "--", "sh", "-c", code], env=home.env(),
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "up\n"
     process.send_signal(number)
