@@ -39,9 +39,9 @@ struct worker {
     int socket;
     pid_t pid;
     struct watch watch;
-    struct worker_job jobs; /* the ring's head */
+    struct worker_job jobs;          /* the ring's head */
     size_t running, programs, dying; /* programs: those of `running` that are no readers */
-    bool blocked; /* its socket is full */
+    bool blocked;                    /* its socket is full */
     uint64_t last_id;
 };
 
