@@ -119,7 +119,8 @@ int flight_put(const struct flight *flight, struct entry *entry, struct tokens *
     uint16_t random = 0;
     int64_t before = flight->sent_wall_ms % 1000, most = tokens->expires_in_s * 1000 / 4;
     (void)!getrandom(&random, sizeof(random), 0);
-    return entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000, random);
+    return entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000,
+                     random);
 }
 
 static void take_http(struct flight *flight)

@@ -20,9 +20,9 @@ struct flight {
     bool running;
     struct flight *next; /* of the same holder, in order */
     struct request request;
-    struct waiter waiters;        /* a ring */
-    int64_t since_ms;             /* when it was asked for */
-    uint64_t sign_in;             /* of the holder: as the credential was read; REVOKE: as it was asked for */
+    struct waiter waiters;         /* a ring */
+    int64_t since_ms;              /* when it was asked for */
+    uint64_t sign_in;              /* of the holder: as the credential was read; REVOKE: as it was asked for */
     int64_t sent_ms, sent_wall_ms; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 
