@@ -13,6 +13,7 @@ libdir      ?= $(prefix)/lib
 libexecdir  ?= $(prefix)/libexec
 includedir  ?= $(prefix)/include
 mandir      ?= $(prefix)/share/man
+docdir      ?= $(prefix)/share/doc/mltoken
 sysconfdir  ?= /etc
 systemduserunitdir ?= $(prefix)/lib/systemd/user
 bashcompdir ?= $(prefix)/share/bash-completion/completions
@@ -61,9 +62,9 @@ HARDEN_LD := -fsanitize=$(SAN)
 endif
 CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR='"$(sysconfdir)"' -DMLTOKEN_BINDIR='"$(bindir)"' -DMLTOKEN_LIBEXECDIR='"$(libexecdir)"' \
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
-CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
+CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz hardening ci
+.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz fuzz-programs hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
@@ -141,7 +142,7 @@ unit: $(UNIT)
 # ---- the targets of people ---------------------------------------------------------------------------------------
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \
                 libsecret-1-dev ca-certificates python3 openssl
-DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose strace util-linux procps libasan8 libubsan1 \
+DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose curl strace util-linux procps systemd libasan8 libubsan1 \
                 gnome-keyring dbus-daemon python3-gi gir1.2-gcr-3
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
@@ -188,6 +189,19 @@ fuzz:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_FUZZ)"
 	@tests/fuzz/run.sh $(SECS)
 
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CPPFLAGS_) $(CFLAGS_) -fsanitize=fuzzer $(pkg_cflags) -o $@ $< $(FUZZ_MORE) $(BUILD)/agent.a \
+	    $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
+
+$(BUILD)/fuzz/fuzz_sealed: FUZZ_MORE = $(call objects,$(SEALED_SRC)) $(shell $(PKG_CONFIG) --libs libsodium)
+$(BUILD)/fuzz/fuzz_sealed: $(call objects,$(SEALED_SRC))
+
+# by tests/fuzz/run.sh, with the compiler and the sanitizers that this needs
+fuzz-programs: $(FUZZ)
+
 # what the programs were linked with
 hardening:
 	@$(MAKE) --no-print-directory all
@@ -203,31 +217,35 @@ $(BUILD)/bench/%: tests/bench/%.c
 # ---- installing --------------------------------------------------------------------------------------------------
 MAN := $(wildcard lib/man/*.[1-8])
 UNITS := mltoken-agent.socket mltoken-agent.service
+EXAMPLES := $(docdir)/examples
+INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,$(notdir $(STORES))) $(includedir)/mltoken.h \
+    $(addprefix $(libdir)/,libmltoken.so.0 libmltoken.so libmltoken.a pkgconfig/mltoken.pc) \
+    $(foreach page,$(MAN),$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) $(addprefix $(systemduserunitdir)/,$(UNITS)) \
+    $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf
 
 install: all
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(libexecdir)/mltoken $(libdir)/pkgconfig $(includedir) $(systemduserunitdir) \
-	    $(mandir)/man1 $(mandir)/man3 $(mandir)/man5 $(bashcompdir) $(zshcompdir) $(fishcompdir) $(sysconfdir)/mltoken)
-	$(INSTALL) -m 755 $(BUILD)/mltoken $(BUILD)/mltoken-agent $(DESTDIR)$(bindir)
-	$(INSTALL) -m 755 $(STORES) $(DESTDIR)$(libexecdir)/mltoken
-	$(INSTALL) -m 755 $(BUILD)/libmltoken.so.0 $(DESTDIR)$(libdir)
-	ln -sf libmltoken.so.0 $(DESTDIR)$(libdir)/libmltoken.so
-	$(INSTALL) -m 644 $(BUILD)/libmltoken.a $(DESTDIR)$(libdir)
-	$(INSTALL) -m 644 lib/mltoken.h $(DESTDIR)$(includedir)
-	$(INSTALL) -m 644 $(BUILD)/mltoken.pc $(DESTDIR)$(libdir)/pkgconfig
-	for page in $(MAN); do $(INSTALL) -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; done
-	for unit in $(UNITS); do sed -e 's|@bindir@|$(bindir)|g' systemd/$$unit.in > $(DESTDIR)$(systemduserunitdir)/$$unit && \
-	    chmod 644 $(DESTDIR)$(systemduserunitdir)/$$unit; done
-	$(INSTALL) -m 644 lib/completions/mltoken.bash $(DESTDIR)$(bashcompdir)/mltoken
-	$(INSTALL) -m 644 lib/completions/mltoken.zsh $(DESTDIR)$(zshcompdir)/_mltoken
-	$(INSTALL) -m 644 lib/completions/mltoken.fish $(DESTDIR)$(fishcompdir)/mltoken.fish
+	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
+	$(call say,INSTALL,$(DESTDIR)$(bindir))$(INSTALL) -m 755 $(BUILD)/mltoken $(BUILD)/mltoken-agent $(DESTDIR)$(bindir)
+	$(call say,INSTALL,$(DESTDIR)$(libexecdir))$(INSTALL) -m 755 $(STORES) $(DESTDIR)$(libexecdir)/mltoken
+	$(call say,INSTALL,$(DESTDIR)$(libdir))$(INSTALL) -m 644 $(BUILD)/libmltoken.so.0 $(BUILD)/libmltoken.a $(DESTDIR)$(libdir)
+	$(Q)ln -sf libmltoken.so.0 $(DESTDIR)$(libdir)/libmltoken.so
+	$(Q)$(INSTALL) -m 644 $(BUILD)/mltoken.pc $(DESTDIR)$(libdir)/pkgconfig
+	$(call say,INSTALL,$(DESTDIR)$(includedir))$(INSTALL) -m 644 lib/mltoken.h $(DESTDIR)$(includedir)
+	$(call say,INSTALL,$(DESTDIR)$(mandir))for page in $(MAN); do \
+	    $(INSTALL) -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.} || exit 1; done
+	$(call say,INSTALL,$(DESTDIR)$(systemduserunitdir))for unit in $(UNITS); do \
+	    sed -e 's|@bindir@|$(bindir)|g' systemd/$$unit.in > $(BUILD)/$$unit && \
+	    $(INSTALL) -m 644 $(BUILD)/$$unit $(DESTDIR)$(systemduserunitdir) || exit 1; done
+	$(call say,INSTALL,$(DESTDIR)$(EXAMPLES))$(INSTALL) -m 644 systemd/mltoken-agent.service.d/sandbox.conf $(DESTDIR)$(EXAMPLES)
+	$(call say,INSTALL,completions)$(INSTALL) -m 644 lib/completions/mltoken.bash $(DESTDIR)$(bashcompdir)/mltoken
+	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.zsh $(DESTDIR)$(zshcompdir)/_mltoken
+	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.fish $(DESTDIR)$(fishcompdir)/mltoken.fish
 
-# the user's configuration and state stay: ~/.config/mltoken, ~/.local/state/mltoken
+# what we put there, and the folders that are ours alone
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(libexecdir)/mltoken/,$(notdir $(STORES)))
-	rm -f $(addprefix $(DESTDIR)$(bindir)/,mltoken mltoken-agent) $(addprefix $(DESTDIR)$(libdir)/,libmltoken.so.0 libmltoken.so \
-	    libmltoken.a pkgconfig/mltoken.pc) $(DESTDIR)$(includedir)/mltoken.h $(addprefix $(DESTDIR)$(systemduserunitdir)/,$(UNITS)) \
-	    $(DESTDIR)$(bashcompdir)/mltoken $(DESTDIR)$(zshcompdir)/_mltoken $(DESTDIR)$(fishcompdir)/mltoken.fish
-	for page in $(MAN); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; done
+	$(call say,REMOVE,$(words $(INSTALLED)) files)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	$(Q)for folder in $(EXAMPLES) $(docdir) $(libexecdir)/mltoken; do rmdir $(DESTDIR)$$folder 2>/dev/null || :; done
+	@echo "Left as they are: $(sysconfdir)/mltoken, and each user's ~/.config/mltoken (settings) and ~/.local/state/mltoken (secrets that outlive the agent)."
 
 clean:
 	rm -rf build build-*

@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "config.h"
+#include "grant/grant.h"
 #include "limits.h"
 #include "store/stores.h"
 #include "text.h"

@@ -13,6 +13,7 @@
 #include "text.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -87,6 +88,11 @@ static int prepare(const struct options *options, char **argv, struct command *c
     int r = options->command ? command_open(options->command, command) : 0;
     if (r < 0)
         return fail(options, "prepare the command", r);
+    (void)signal(SIGCHLD, SIG_DFL);               /* ignored by the caller, no child of ours could be waited for */
+    if (options->autostart || options->command) { /* what its manager told the caller is not meant for us */
+        unsetenv("NOTIFY_SOCKET");
+        unsetenv("LISTEN_FDS");
+    }
     r = hardening_apply();
     if (r < 0)
         return fail(options, "harden itself", r);
@@ -147,16 +153,18 @@ static int detach(int *ret_ready)
 /* A directory of its own, so that nothing else of this user talks to a private agent by chance. */
 static int private_path(char directory[static SOCKET_PATH_SIZE], struct socket_path *ret)
 {
-    char path[SOCKET_PATH_SIZE];
+    static const char name[] = "/mltoken-XXXXXX", file[] = "/agent.sock";
+    char path[SOCKET_PATH_SIZE + sizeof(file)];
     struct socket_path usual;
     int r = socket_path_find(NULL, &usual);
-    bool runtime = r == 0 && !usual.given && strncmp(usual.directory, "/tmp/", 5) != 0;
-    char *slash = strrchr(usual.directory, '/');
-    (void)snprintf(directory, SOCKET_PATH_SIZE, "%.*s/mltoken-XXXXXX", runtime ? (int)(slash - usual.directory) : 4,
-                   runtime ? usual.directory : "/tmp");
+    char *slash = r == 0 ? strrchr(usual.directory, '/') : NULL;
+    bool runtime = slash && !usual.given && strncmp(usual.directory, "/tmp/", 5) != 0 &&
+                   (size_t)(slash - usual.directory) + sizeof(name) + sizeof(file) <= SOCKET_PATH_SIZE;
+    (void)snprintf(directory, SOCKET_PATH_SIZE, "%.*s%s", runtime ? (int)(slash - usual.directory) : 4,
+                   runtime ? usual.directory : "/tmp", name);
     if (!mkdtemp(directory))
         return -errno;
-    (void)snprintf(path, sizeof(path), "%.90s/agent.sock", directory);
+    (void)snprintf(path, sizeof(path), "%s%s", directory, file);
     return socket_path_find(path, ret);
 }
 
@@ -168,10 +176,26 @@ static int run_private(const struct options *options, struct command *command)
     if (r < 0)
         return fail(options, "make a directory for its socket", r);
     int status = service_run(&service);
+    if (status < 0) /* nobody would answer it any more */
+        (void)kill(command->pid, SIGTERM);
     (void)snprintf(lock, sizeof(lock), "%s/agent.lock", directory);
     (void)unlink(lock);
     (void)rmdir(directory);
     return status < 0 ? EXIT_OWN : status;
+}
+
+/* Asked before the environment is cleaned, too: a path that is too long for that must not become the usual one. */
+static int find_path(struct socket_path *ret)
+{
+    int r = socket_path_find(NULL, ret);
+    if (r == 0 && strcmp(ret->agent, ret->get) != 0)
+        return 0;
+    if (r < 0)
+        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must be an absolute path of at most %d bytes\n",
+                      SOCKET_PATH_SIZE - 1);
+    else
+        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must not name get.sock, which only hands out tokens\n");
+    return EXIT_USAGE;
 }
 
 static int run(const struct options *options, struct command *command, int *ready)
@@ -179,14 +203,13 @@ static int run(const struct options *options, struct command *command, int *read
     struct service_options service = {.ready = options->autostart ? tell_parent : NULL, .arg = ready};
     if (options->command)
         return run_private(options, command);
-    int r = socket_path_find(NULL, &service.path);
-    if (r < 0) {
-        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must be an absolute path of at most %d bytes\n",
-                      SOCKET_PATH_SIZE - 1);
-        return EXIT_USAGE;
-    }
-    int status = service_run(&service);
-    return status != SERVICE_BUSY ? status : options->autostart ? 0 : 1;
+    int status = find_path(&service.path);
+    if (status)
+        return status;
+    status = service_run(&service);
+    if (status == SERVICE_BUSY && options->autostart)
+        return 0;
+    return status < 0 ? 1 : status;
 }
 
 int main(int argc, char **argv)
@@ -200,6 +223,8 @@ int main(int argc, char **argv)
         return status;
     if (options.check) /* a file is named from where the caller is */
         return config_check(stdout, options.file);
+    if (!options.command && !options.doctor && (status = find_path(&(struct socket_path){0})))
+        return status;
     status = prepare(&options, argv, &command);
     if (status)
         return status;

@@ -19,15 +19,23 @@ enum {
     WRITTEN = IN_CLOSE_WRITE | IN_MOVED_TO,
 };
 
-/* One file, and the nearest directory above it that is there. */
+/* A directory that is watched, and the name in it that matters. */
+struct place {
+    int watch; /* -1: none */
+    char name[NAME_MAX + 1];
+};
+
+/* One file: watched in the nearest directory above it that is there, and, when it is a symbolic link (dotfiles often
+ * are), where it leads to as well. */
 struct file {
     struct reload *reload;
     char *path;
-    int watch;
-    char name[NAME_MAX + 1]; /* what is waited for in that directory */
+    struct place place, target;
     struct worker_job *job;
     struct buffer text;
     bool absent;
+    bool
+        put_off; /* it could not even be tried: for want of a descriptor or of memory, which may be there in a moment */
     char *problem;
 };
 
@@ -38,24 +46,44 @@ struct reload {
     struct watch watch;
     struct timer hold, settle;
     struct file files[FILES];
-    int reading;  /* files whose reading has not ended */
-    bool again;   /* something changed while they were read */
-    bool put_off; /* a file could not be read now, and is to be tried again */
+    int reading; /* files whose reading has not ended */
+    bool again;  /* something changed while they were read */
     bool forgive;
 };
 
-static void arm(struct file *file)
+/* Watches the nearest directory above `path` that is there; `path` is cut up. */
+static void watch_above(const struct reload *reload, struct place *place, char *path)
 {
-    char directory[PATH_MAX];
-    if (!file->path || snprintf(directory, sizeof(directory), "%s", file->path) >= (int)sizeof(directory))
-        return;
-    if (file->watch >= 0)
-        (void)inotify_rm_watch(file->reload->inotify, file->watch);
-    file->watch = -1;
-    for (char *slash; file->watch < 0 && (slash = strrchr(directory, '/'));) {
-        (void)snprintf(file->name, sizeof(file->name), "%s", slash + 1);
+    for (char *slash; place->watch < 0 && (slash = strrchr(path, '/'));) {
+        (void)snprintf(place->name, sizeof(place->name), "%s", slash + 1);
         *slash = '\0';
-        file->watch = inotify_add_watch(file->reload->inotify, *directory ? directory : "/", EVENTS);
+        place->watch = inotify_add_watch(reload->inotify, *path ? path : "/", EVENTS);
+    }
+}
+
+static void unwatch(const struct reload *reload, struct place *place)
+{
+    if (place->watch >= 0)
+        (void)inotify_rm_watch(reload->inotify, place->watch);
+    place->watch = -1;
+}
+
+/* All anew, because two places in one directory are one watch to the kernel. */
+static void arm(struct reload *reload)
+{
+    for (size_t i = 0; i < FILES; i++) {
+        unwatch(reload, &reload->files[i].place);
+        unwatch(reload, &reload->files[i].target);
+    }
+    for (size_t i = 0; i < FILES; i++) {
+        struct file *file = &reload->files[i];
+        char path[PATH_MAX];
+        if (!file->path)
+            continue;
+        if (realpath(file->path, path) && strcmp(path, file->path) != 0)
+            watch_above(reload, &file->target, path);
+        if (snprintf(path, sizeof(path), "%s", file->path) < (int)sizeof(path))
+            watch_above(reload, &file->place, path);
     }
 }
 
@@ -66,12 +94,14 @@ static void finish(struct reload *reload)
 {
     struct config_text texts[FILES];
     struct config *config;
+    bool put_off = false;
     for (size_t i = 0; i < FILES; i++) {
         struct file *file = &reload->files[i];
         texts[i] = (struct config_text){.file = file->path ? file->path : "",
                                         .text = buffer_span(&file->text),
                                         .absent = file->absent,
-                                        .problem = file->problem};
+                                        .problem = file->put_off ? "cannot be read just now" : file->problem};
+        put_off |= file->put_off;
     }
     int r = config_read(texts, FILES, &config);
     if (r == 0 && config->unreadable) {
@@ -85,12 +115,10 @@ static void finish(struct reload *reload)
             log_event(LOG_LEVEL_WARNING, "mistake in the configuration", "REASON", config->problems[i], NULL);
         log_event(LOG_LEVEL_INFO, "configuration read", "PROFILES", count, NULL);
         conductor_configure(reload->conductor, config, reload->forgive);
+        reload->forgive = false;
     }
-    reload->forgive = false;
     timer_stop(&reload->hold);
     server_hold(reload->server, false);
-    bool put_off = reload->put_off;
-    reload->put_off = false;
     if (reload->again)
         begin(reload);
     else if (put_off)
@@ -98,23 +126,15 @@ static void finish(struct reload *reload)
                           on_settled, reload);
 }
 
-/* It could not even be tried: for want of a descriptor or of memory, which may be there in a moment. */
-static void put_off(struct file *file, const char *problem)
-{
-    file->problem = strdup(problem);
-    file->reload->put_off = true;
-}
-
 static void on_read(void *arg, const struct worker_result *result)
 {
     struct file *file = arg;
     file->job = NULL;
     file->absent = result->error == -ENOENT;
-    int r = result->error ? 0 : buffer_append(&file->text, result->output.data, result->output.length);
-    if (r < 0)
-        put_off(file, strerror(-r));
-    else if (result->error && !file->absent)
-        file->problem = strdup(result->problem);
+    if (result->error == 0)
+        file->put_off = buffer_append(&file->text, result->output.data, result->output.length) < 0;
+    else if (!file->absent)
+        file->put_off = !(file->problem = strdup(result->problem));
     if (--file->reload->reading == 0)
         finish(file->reload);
 }
@@ -132,6 +152,7 @@ static void begin(struct reload *reload)
     reload->again = reload->reading > 0;
     if (reload->again)
         return;
+    arm(reload);
     server_hold(reload->server, true);
     (void)timer_start(loop, &reload->hold, loop_now(loop) + HOLD_MS, on_held, reload);
     reload->reading = 1; /* ours, so that finish() runs once, at the end */
@@ -141,15 +162,11 @@ static void begin(struct reload *reload)
         free(file->problem);
         file->problem = NULL;
         file->absent = !file->path;
-        arm(file);
         if (!file->path)
             continue;
-        int r = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
-                            LIMIT_COMMAND_MS, on_read, file, &file->job);
-        if (r == 0)
-            reload->reading++;
-        else
-            put_off(file, strerror(-r));
+        file->put_off = worker_read(reload->conductor->worker, file->path, WORKER_PUBLIC_FILE, LIMIT_CONFIG_FILE,
+                                    LIMIT_COMMAND_MS, on_read, file, &file->job) < 0;
+        reload->reading += !file->put_off;
     }
     if (--reload->reading == 0)
         finish(reload);
@@ -166,13 +183,18 @@ void reload_now(struct reload *reload, bool forgive)
     begin(reload);
 }
 
+static bool is_at(const struct place *place, const struct inotify_event *event)
+{
+    return place->watch == event->wd && (event->len == 0 || strcmp(event->name, place->name) == 0);
+}
+
 /* What an event asks for: nothing, to wait until things have settled, or to read at once. */
 static uint32_t concerns(const struct reload *reload, const struct inotify_event *event)
 {
     static const uint32_t made = IN_CREATE | IN_ISDIR; /* a directory may hold the file before we watch it */
     for (size_t i = 0; i < FILES; i++) {
         const struct file *file = &reload->files[i];
-        if (file->watch == event->wd && (event->len == 0 || strcmp(event->name, file->name) == 0))
+        if (is_at(&file->place, event) || is_at(&file->target, event))
             return (event->mask & made) == made ? (uint32_t)IN_CLOSE_WRITE : event->mask;
     }
     return 0;
@@ -206,7 +228,8 @@ int reload_new(struct conductor *conductor, struct server *server, struct reload
     reload->conductor = conductor;
     reload->server = server;
     for (size_t i = 0; i < FILES; i++)
-        reload->files[i] = (struct file){.reload = reload, .watch = -1, .text = BUFFER(LIMIT_CONFIG_FILE)};
+        reload->files[i] = (struct file){
+            .reload = reload, .place = {.watch = -1}, .target = {.watch = -1}, .text = BUFFER(LIMIT_CONFIG_FILE)};
     reload->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     int r = reload->inotify < 0 ? -errno : config_paths(&reload->files[0].path, &reload->files[1].path);
     if (r == 0)
@@ -215,8 +238,7 @@ int reload_new(struct conductor *conductor, struct server *server, struct reload
         reload_free(reload);
         return r;
     }
-    for (size_t i = 0; i < FILES; i++)
-        arm(&reload->files[i]);
+    arm(reload);
     *ret = reload;
     return 0;
 }

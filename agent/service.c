@@ -209,7 +209,7 @@ int service_run(const struct service_options *options)
         if (options->ready)
             options->ready(options->arg);
         status = loop_run(service.loop);
-        status = status < 0 ? 1 : status;
+        status = status < 0 ? SERVICE_FAILED : status;
         notify_stopping();
         log_event(LOG_LEVEL_INFO, "ending", NULL);
     } else if (status == -EBUSY) {
@@ -217,7 +217,7 @@ int service_run(const struct service_options *options)
         status = SERVICE_BUSY;
     } else {
         (void)fprintf(stderr, "mltoken-agent: cannot start: %s\n", *problem ? problem : strerror(-status));
-        status = 1;
+        status = SERVICE_FAILED;
     }
     take_apart(&service);
     return status;

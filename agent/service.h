@@ -12,6 +12,7 @@ struct service_options {
     void *arg;
 };
 
-/* Runs until the end and returns the exit status. SERVICE_BUSY: another agent is there already. */
-enum { SERVICE_BUSY = -1 };
+/* Runs until the end and returns the exit status, its own or the command's. SERVICE_BUSY: another agent is there
+ * already; SERVICE_FAILED: it could not start, or go on. */
+enum { SERVICE_BUSY = -1, SERVICE_FAILED = -2 };
 int service_run(const struct service_options *);

@@ -39,9 +39,9 @@ struct worker {
     int socket;
     pid_t pid;
     struct watch watch;
-    struct worker_job jobs; /* the ring's head */
-    size_t running, dying;
-    bool blocked; /* its socket is full */
+    struct worker_job jobs;          /* the ring's head */
+    size_t running, programs, dying; /* programs: those of `running` that are no readers */
+    bool blocked;                    /* its socket is full */
     uint64_t last_id;
 };
 
@@ -62,8 +62,10 @@ static struct worker_job *job_free(struct worker_job *job)
 /* Nobody waits for it any more. */
 static void job_end(struct worker_job *job)
 {
-    if (job->sent)
+    if (job->sent) {
         job->worker->running--;
+        job->worker->programs -= job->order == WORKER_RUN;
+    }
     if (!job->sent || job->reported) {
         job_free(job);
         return;
@@ -214,6 +216,7 @@ static int send_job(struct worker_job *job)
     job->give = -1;
     job->sent = true;
     job->worker->running++;
+    job->worker->programs += job->order == WORKER_RUN;
     return 0;
 }
 
@@ -224,7 +227,8 @@ static void pump(struct worker *worker)
     for (struct worker_job *job = worker->jobs.next; job != &worker->jobs && r == 0; job = job->next) {
         if (job->kill_due)
             r = send_kill(job);
-        else if (!job->sent && worker->running < LIMIT_JOBS && worker->running + worker->dying < WORKER_PROCESSES)
+        else if (!job->sent && (job->order != WORKER_RUN || worker->programs < LIMIT_PROGRAMS) &&
+                 worker->running < LIMIT_JOBS && worker->running + worker->dying < WORKER_PROCESSES)
             r = send_job(job);
     }
     bool blocked = r == -EAGAIN || r == -ENOBUFS;
@@ -244,7 +248,7 @@ static void on_reply(void *arg, uint32_t events)
         return;
     if (n != sizeof(reply)) { /* without it no secret can be read: let the supervisor start us anew */
         watch_stop(&worker->watch);
-        loop_stop(worker->loop, 1);
+        loop_stop(worker->loop, -EPIPE);
         return;
     }
     for (struct worker_job *job = worker->jobs.next; job != &worker->jobs; job = job->next) {

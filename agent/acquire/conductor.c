@@ -395,7 +395,7 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         return;
     }
     struct failure why;
-    int r = tokens ? entry_put(entry, tokens, flight->sent_ms, flight->sent_wall_s, random16()) : 0;
+    int r = tokens ? flight_put(flight, entry, tokens) : 0;
     if (r < 0) {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the token could not be kept: %s", strerror(-r));
         failure = &why;

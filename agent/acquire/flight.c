@@ -108,6 +108,23 @@ static bool allows_http(const struct profile *profile)
     return address && url_parse(address, &url) == 0 && !url.https && url_is_loopback(&url);
 }
 
+static void note_sent(struct flight *flight)
+{
+    flight->sent_ms = loop_now(flight->conductor->loop);
+    flight->sent_wall_ms = clock_wall_ms();
+}
+
+/* Authorities count in whole seconds, so the life begins with the second of the request on both clocks: what is said to
+ * have ended has ended. But not so much of a life that there is nothing left of it. */
+int flight_put(const struct flight *flight, struct entry *entry, struct tokens *tokens)
+{
+    uint16_t random = 0;
+    int64_t before = flight->sent_wall_ms % 1000, most = tokens->expires_in_s * 1000 / 4;
+    (void)!getrandom(&random, sizeof(random), 0);
+    return entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000,
+                     random);
+}
+
 static void take_http(struct flight *flight)
 {
     struct http_request request = {
@@ -116,8 +133,7 @@ static void take_http(struct flight *flight)
         .allow_http = allows_http(flight->profile),
         .timeout_ms = flight->profile->timeout_ms,
     };
-    flight->sent_ms = loop_now(flight->conductor->loop);
-    flight->sent_wall_s = clock_wall_s();
+    note_sent(flight);
     int r = http_start(flight->conductor->http, &request, on_http, flight, &flight->http);
     if (r < 0)
         fail_internal(flight, r);
@@ -421,8 +437,7 @@ static void start_machine(struct flight *flight)
                                    .asked = &flight->request,
                                    .held = flight->keeper.has_held ? &flight->keeper.held : NULL};
     tick_now(flight, &tick);
-    flight->sent_ms = tick.boot_ms; /* until there is an exchange */
-    flight->sent_wall_s = tick.wall_s;
+    note_sent(flight); /* until there is an exchange */
     int r = grant->start(flight->state, flight->op, &flight->input, &tick, &step);
     if (r < 0) {
         fail_internal(flight, r);

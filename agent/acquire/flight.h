@@ -20,10 +20,10 @@ struct flight {
     bool running;
     struct flight *next; /* of the same holder, in order */
     struct request request;
-    struct waiter waiters;        /* a ring */
-    int64_t since_ms;             /* when it was asked for */
-    uint64_t sign_in;             /* of the holder: as the credential was read; REVOKE: as it was asked for */
-    int64_t sent_ms, sent_wall_s; /* when its last exchange began: a token's life counts from there */
+    struct waiter waiters;         /* a ring */
+    int64_t since_ms;              /* when it was asked for */
+    uint64_t sign_in;              /* of the holder: as the credential was read; REVOKE: as it was asked for */
+    int64_t sent_ms, sent_wall_ms; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 
     struct login *login;   /* LOGIN: who is told */
@@ -56,6 +56,8 @@ int flight_new(struct conductor *, struct holder *, enum grant_op, const struct 
 void flight_start_next(struct holder *);
 /* Ends it at whatever step it is, and starts who waited for it. */
 void flight_free(struct flight *);
+/* Puts what it brought into an entry (see entry_put). */
+int flight_put(const struct flight *, struct entry *, struct tokens *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);
 bool profile_same_binding(const struct profile *, const struct profile *);

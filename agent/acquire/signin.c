@@ -69,13 +69,11 @@ static int keep_token(struct flight *flight, struct tokens *tokens, int64_t *ret
     static const struct request plain = {.min_valid_s = -1};
     struct conductor *conductor = flight->conductor;
     struct entry *entry;
-    uint16_t random = 0;
     int r = holder_entry(conductor->cache, flight->holder, &plain, &entry);
     if (r < 0)
         return r;
-    (void)!getrandom(&random, sizeof(random), 0);
     entry->asked_ms = loop_now(conductor->loop);
-    r = entry_put(entry, tokens, flight->sent_ms, flight->sent_wall_s, random);
+    r = flight_put(flight, entry, tokens);
     if (r < 0)
         return r;
     *ret_expires_at = entry->expires_at;

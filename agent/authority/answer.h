@@ -7,7 +7,9 @@
  * own reason. */
 #pragma once
 
-#include "grant/grant.h"
+#include "authority/traffic.h"
+#include "token/profile.h"
+#include "token/tokens.h"
 
 /* The protocol's outcome of one exchange with a token, device or revocation endpoint. For those after OK, *why is a
  * failure that can be reported as it stands; PENDING to EXPIRED mean something else to who polls. */

@@ -6,6 +6,7 @@
 #include "buffer.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "grant/grant.h"
 #include "json.h"
 #include "limits.h"
 #include <errno.h>

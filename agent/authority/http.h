@@ -5,7 +5,7 @@
  * wiped. */
 #pragma once
 
-#include "grant/grant.h"
+#include "authority/traffic.h"
 #include "loop/loop.h"
 
 struct http;

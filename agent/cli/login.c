@@ -19,10 +19,10 @@
 struct session {
     struct context *context;
     const struct login *login;
-    int signals;         /* a signalfd */
-    bool terminal;       /* stderr is one */
-    int64_t expires_at;  /* of the code; 0: no countdown */
-    bool counting;       /* a countdown stands on the last line */
+    int signals;        /* a signalfd */
+    bool terminal;      /* stderr is one */
+    int64_t expires_at; /* of the code; 0: no countdown */
+    bool counting;      /* a countdown stands on the last line */
     bool browser_opened;
 };
 
@@ -96,7 +96,8 @@ static int show_prompt(struct session *session, json_object *prompt)
     const struct login *login = session->login;
     const char *uri = member(prompt, "verificationUri"), *complete = member(prompt, "verificationUriComplete");
     const char *code = member(prompt, "userCode"), *words = member(prompt, "message");
-    if (check_address(uri, member(prompt, "authorityHost")) != EXIT_DONE || (complete && (!uri_is_safe(complete) || !uri)))
+    if (check_address(uri, member(prompt, "authorityHost")) != EXIT_DONE ||
+        (complete && (!uri_is_safe(complete) || !uri)))
         return complete && uri && uri_is_safe(uri) ? refuse(complete) : EXIT_REFUSED;
     _cleanup_buffer_ struct buffer text = BUFFER(16384);
     if (uri) {

@@ -3,6 +3,7 @@
 #include "command.h"
 #include "options.h"
 #include "output.h"
+#include <fcntl.h>
 #include <signal.h>
 
 static const struct command {
@@ -83,9 +84,19 @@ static int dispatch(struct context *context, int argc, char **argv)
     return unknown(argv[i], false);
 }
 
+/* A descriptor that the caller has closed must not become the connection to the agent: what is written to it fails. */
+static void open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* NOLINT: kept across exec on purpose */
+}
+
 int main(int argc, char **argv)
 {
     struct context context = {0};
+    open_standard();
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored by the caller, a started agent could not be waited for */
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), and gets its exit code */
     int r = dispatch(&context, argc, argv);
     mltoken_close(context.handle);

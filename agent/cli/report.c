@@ -25,6 +25,7 @@ int exit_code_of(int code)
     case MLTOKEN_ETIMEOUT:
         return EXIT_UNREACHABLE;
     case MLTOKEN_ENOAGENT:
+    case MLTOKEN_ECLOSED:
     case MLTOKEN_EPEER:
         return EXIT_NO_AGENT;
     case MLTOKEN_ELOCKED:

@@ -42,7 +42,8 @@ static int find_elsewhere(const struct url *address, const struct profile *profi
     if (!base || url_parse(base, &home) < 0 || url_same_host(address, &home) ||
         (profile->verification_hosts && url_host_in(address, profile->verification_hosts)) ||
         (url_is_entra(&home) && (url_is_entra(address) || url_host_in(address, (char *const *)(uintptr_t)microsoft))) ||
-        (span_equals(home.host, span_of("accounts.google.com")) && url_host_in(address, (char *const *)(uintptr_t)google)))
+        (span_equals(home.host, span_of("accounts.google.com")) &&
+         url_host_in(address, (char *const *)(uintptr_t)google)))
         return 0;
     *ret = strndup(home.host.data, home.host.length);
     return *ret ? 0 : -ENOMEM;

@@ -8,8 +8,8 @@ struct device_answer {
     struct secret *device_code;
     char *verification_uri, *verification_uri_complete, *user_code, *message; /* the second and the last may be NULL */
     char *authority_host; /* the authority's, when the address is on another host that nobody announced; else NULL */
-    int64_t life_s;     /* 1 to LIMIT_DEVICE_CODE_S; DEFAULT_DEVICE_CODE_S when it was not said */
-    int64_t interval_s; /* 1 to LIMIT_POLL_INTERVAL_S; DEFAULT_POLL_INTERVAL_S when it was not said, 0 or less */
+    int64_t life_s;       /* 1 to LIMIT_DEVICE_CODE_S; DEFAULT_DEVICE_CODE_S when it was not said */
+    int64_t interval_s;   /* 1 to LIMIT_POLL_INTERVAL_S; DEFAULT_POLL_INTERVAL_S when it was not said, 0 or less */
 };
 
 /* 0; or -EBADMSG with *why, and -ENOMEM: *ret is untouched. verification_url is understood (Entra v1, Google).

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "authority/traffic.h"
 #include "span.h"
 #include "token/failure.h"
 #include "token/profile.h"
@@ -32,26 +33,13 @@ enum step_kind {
     STEP_FAIL,
 };
 
-struct header {
-    const char *name;
-    struct span value; /* may hold a secret */
-};
-
-struct http_step {
-    const char *method;
-    const char *url;
-    struct header headers[4];
-    size_t header_count;
-    struct span body; /* application/x-www-form-urlencoded */
-};
-
 struct prompt_step {
     const char *verification_uri;          /* shown: already checked to be https (or a loopback authority's own) */
     const char *verification_uri_complete; /* NULL */
     const char *user_code;
-    const char *message; /* the authority's own sentence, NULL */
+    const char *message;        /* the authority's own sentence, NULL */
     const char *authority_host; /* set when the address is on another host that nobody announced */
-    int64_t expires_at;  /* epoch seconds */
+    int64_t expires_at;         /* epoch seconds */
     int64_t interval_s;
 };
 
@@ -76,23 +64,6 @@ struct step {
         } done;
         struct failure fail;
     };
-};
-
-struct answer {
-    int error;           /* 0, or a negative errno: the step failed */
-    struct failure why;  /* set when error is: what to say */
-    bool maybe_sent;     /* HTTP failed after the request may have arrived */
-    int status;          /* HTTP */
-    struct span headers; /* raw header block, CRLF lines; read with answer_header() */
-    struct span body;
-    const struct metadata *metadata;
-    const struct identity *identity;
-};
-
-struct tick {
-    int64_t boot_ms; /* CLOCK_BOOTTIME */
-    int64_t wall_s;
-    uint8_t random[64];
 };
 
 struct input {
@@ -128,6 +99,3 @@ extern const struct grant grant_client_credentials, grant_device_code;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */
-
-/* The first header of that name (case-insensitive) in a raw block, trimmed: true and *ret set. */
-bool answer_header(const struct answer *, const char *name, struct span *ret);

@@ -5,7 +5,8 @@
 #include "message.h"
 #include <errno.h>
 
-/* ---- replying ---------------------------------------------------------------------------------------------------------- */
+/* ---- replying
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* A reply that cannot be made (out of memory) ends the connection: its client must not wait for what never comes. */
 static void send_message(struct call *call, struct buffer *message)
@@ -98,11 +99,13 @@ void call_fail(struct call *call, const struct failure *failure)
     call_error(call, name, parameters);
 }
 
-/* ---- beginning --------------------------------------------------------------------------------------------------------- */
+/* ---- beginning
+ * --------------------------------------------------------------------------------------------------------- */
 
 static const struct parameter *parameter_of(const struct method *method, const char *name)
 {
-    for (const struct parameter *parameter = method->parameters; parameter < method->parameters + ELEMENTS(method->parameters); parameter++)
+    for (const struct parameter *parameter = method->parameters;
+         parameter < method->parameters + ELEMENTS(method->parameters); parameter++)
         if (parameter->name && strcmp(parameter->name, name) == 0)
             return parameter;
     return NULL;
@@ -144,8 +147,7 @@ static bool is_right(const struct parameter *parameter, json_object *value)
 static const char *wrong_parameter(const struct method *method, json_object *parameters)
 {
     if (parameters) {
-        json_object_object_foreach(parameters, name, value)
-        {
+        json_object_object_foreach (parameters, name, value) {
             const struct parameter *parameter = parameter_of(method, name);
             if (!parameter || (value && !is_right(parameter, value)))
                 return name;

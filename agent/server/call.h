@@ -16,9 +16,10 @@ struct call {
     const struct method *method;
     int64_t began_ms; /* CLOCK_BOOTTIME */
     bool more, oneway;
-    bool waited;                 /* no token was there to be handed out at once */
-    void (*drained)(void *call); /* goes on when what was sent has been read; NULL: waits for something else */
-    struct holder *holder;       /* of the profile that was asked for; valid while something below waits */
+    bool waited; /* no token was there to be handed out at once */
+    /* goes on when what was sent has been read, or after a yield; NULL: waits for something else */
+    void (*resumed)(void *call);
+    struct holder *holder; /* of the profile that was asked for; valid while something below waits */
     char profile[LIMIT_PROFILE_NAME + 1];
     char application[LIMIT_APPLICATION + 1]; /* what the client calls itself */
     struct request request;

@@ -6,15 +6,19 @@
 #include "server/call.h"
 #include "server/memo.h"
 #include <errno.h>
+#include <sys/param.h>
 #include <sys/socket.h>
+
+enum { COST_OF_CALL = 4 }; /* of one that is not answered from the memo, in a turn's LIMIT_TURN_CALLS */
 
 static void on_ready(void *arg, uint32_t events);
 static void on_task(void *arg);
 
-/* What to wait for follows from the state alone: output first, then input unless a call is under way. HUP always comes. */
+/* What to wait for follows from the state alone: output first, then input unless a call is under way. HUP always comes.
+ */
 static void adjust(struct connection *connection)
 {
-    bool waits = connection->call || (connection->server->held && connection->in.length);
+    bool waits = connection->call || connection->turn.loop || (connection->server->held && connection->in.length);
     uint32_t events = connection->out.length ? EPOLLOUT : waits ? 0 : EPOLLIN;
     if (events != connection->events && watch_modify(&connection->watch, events) == 0)
         connection->events = events;
@@ -66,6 +70,7 @@ void connection_free(struct connection *connection)
     call_free(connection->call);
     watch_stop(&connection->watch);
     timer_stop(&connection->deadline);
+    timer_stop(&connection->turn);
     task_stop(&connection->task);
     close(connection->fd);
     buffer_free(&connection->in);
@@ -138,7 +143,8 @@ static bool is_ready(const struct connection *connection)
     return !connection->call && !connection->ending && !connection->out.length && !connection->server->held;
 }
 
-/* Handles the whole messages that `input` begins with: how many bytes those were, or -1 when the connection has gone. */
+/* Handles the whole messages that `input` begins with: how many bytes those were, or -1 when the connection has gone.
+ */
 static ssize_t handle(struct connection *connection, struct span input)
 {
     size_t taken = 0;
@@ -147,14 +153,20 @@ static ssize_t handle(struct connection *connection, struct span input)
         ssize_t length = message_find(&rest, LIMIT_REQUEST);
         if (length == -EAGAIN)
             break;
+        if (connection->calls_left == 0) {
+            connection_yield(connection);
+            break;
+        }
         timer_stop(&connection->deadline);
         struct span message = {rest.data, length < 0 ? 0 : (size_t)length};
         connection->processing = true;
-        if (length < 0 || (!memo_serve(connection, message) && call_begin(connection, message) < 0)) {
+        bool hit = length >= 0 && memo_serve(connection, message);
+        if (!hit && (length < 0 || call_begin(connection, message) < 0)) {
             connection_free(connection); /* garbage */
             return -1;
         }
         connection->processing = false;
+        connection->calls_left -= hit ? 1 : MIN(connection->calls_left, (unsigned)COST_OF_CALL);
         taken += (size_t)length + 1;
     }
     return (ssize_t)taken;
@@ -170,7 +182,7 @@ static int settle(struct connection *connection)
     }
     if (in->capacity && in->length == 0)
         buffer_free(in); /* an idle connection holds no memory */
-    if (in->length > 0 && is_ready(connection) && !connection->deadline.loop)
+    if (in->length > 0 && is_ready(connection) && !connection->turn.loop && !connection->deadline.loop)
         set_deadline(connection, LIMIT_REQUEST_MS);
     adjust(connection);
     return 0;
@@ -188,6 +200,22 @@ static int process(struct connection *connection)
 static void on_task(void *arg)
 {
     (void)process(arg);
+}
+
+static void on_turn(void *arg)
+{
+    struct connection *connection = arg;
+    connection->calls_left = LIMIT_TURN_CALLS;
+    if (connection->call && connection->call->resumed && !connection->out.length)
+        connection->call->resumed(connection->call);
+    (void)process(connection);
+}
+
+void connection_yield(struct connection *connection)
+{
+    struct loop *loop = connection->server->loop;
+    if (!connection->turn.loop && timer_start(loop, &connection->turn, loop_now(loop), on_turn, connection) < 0)
+        connection_end(connection);
 }
 
 /* Nearly always one read is one whole message: it is handled where it lies, and only what is left over is kept. While
@@ -233,8 +261,8 @@ static int flush(struct connection *connection)
     if (out->length == 0) {
         buffer_free(out);
         timer_stop(&connection->deadline);
-        if (connection->call && connection->call->drained)
-            connection->call->drained(connection->call);
+        if (connection->call && connection->call->resumed)
+            connection->call->resumed(connection->call);
     } else {
         set_deadline(connection, LIMIT_REPLY_MS);
     }
@@ -248,6 +276,7 @@ static void on_ready(void *arg, uint32_t events)
         connection_free(connection); /* the client has gone; its call goes with it */
         return;
     }
+    connection->calls_left = LIMIT_TURN_CALLS;
     if ((events & EPOLLOUT) && (flush(connection) < 0 || process(connection) < 0))
         return;
     if (events & EPOLLIN)

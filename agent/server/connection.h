@@ -1,5 +1,6 @@
-/* One client. Reads whole messages within LIMIT_REQUEST and LIMIT_REQUEST_MS, hands them to the methods one at a time, and
- * writes replies; a client that dribbles, stalls or sends garbage costs itself its connection and nobody else anything. */
+/* One client. Reads whole messages within LIMIT_REQUEST and LIMIT_REQUEST_MS, hands them to the methods one at a time,
+ * and writes replies; a client that dribbles, stalls, floods or sends garbage costs itself its connection or its time,
+ * and nobody else anything. */
 #pragma once
 
 #include "buffer.h"
@@ -19,8 +20,9 @@ struct server {
         int fd;
         bool limited;
         struct watch watch;
-        struct timer timer; /* runs while the listener is left alone for a moment: there is no room for another client */
-        int64_t quiet_ms;   /* until then that is not said again */
+        struct timer
+            timer; /* runs while the listener is left alone for a moment: there is no room for another client */
+        int64_t full_told_ms, foreign_told_ms; /* when it was last said */
     } listeners[2];
     size_t listener_count;
     struct connection *connections;
@@ -44,16 +46,20 @@ struct connection {
     uint32_t events;
     struct watch watch;
     struct timer deadline;
-    struct task task; /* goes on with what is in the buffer, or closes */
+    struct timer turn;   /* runs while it has used up its turn: others come first, then it goes on */
+    unsigned calls_left; /* in this turn */
+    struct task task;    /* goes on with what is in the buffer, or closes */
     struct buffer in, out;
     struct span message; /* the one being handled; valid while `processing` */
-    struct call *call; /* the one under way; NULL: ready for the next */
+    struct call *call;   /* the one under way; NULL: ready for the next */
 };
 
 void connection_new(struct server *, int fd, pid_t pid, bool limited); /* takes fd */
 void connection_free(struct connection *);
 /* Sends a whole message, NUL included: at once as far as it goes, the rest when the client reads. */
 void connection_send(struct connection *, struct span message);
+/* Goes on with the call, or with what is in the buffer, when everybody else has had a turn. */
+void connection_yield(struct connection *);
 /* Closes, from a task: whoever sends may still look at the connection. */
 void connection_end(struct connection *);
 /* The call is over: the next one may begin (from a task). */

@@ -21,6 +21,16 @@ static size_t most_connections(void)
     return all >= 2 * LIMIT_RESERVE ? all - LIMIT_RESERVE : all / 2;
 }
 
+/* Once in a while: nobody may fill the log by knocking. */
+static void tell(const struct listener *listener, int64_t *told_ms, const char *what)
+{
+    int64_t now = loop_now(listener->server->loop);
+    if (*told_ms && now - *told_ms < TELL_MS)
+        return;
+    *told_ms = now;
+    log_event(LOG_LEVEL_WARNING, what, NULL);
+}
+
 static void on_rested(void *arg)
 {
     struct listener *listener = arg;
@@ -33,9 +43,7 @@ static void rest(struct listener *listener)
     struct loop *loop = listener->server->loop;
     if (timer_start(loop, &listener->timer, loop_now(loop) + REST_MS, on_rested, listener) < 0)
         return;
-    if (loop_now(loop) >= listener->quiet_ms)
-        log_event(LOG_LEVEL_WARNING, "no more connections can be taken for now", NULL);
-    listener->quiet_ms = loop_now(loop) + TELL_MS;
+    tell(listener, &listener->full_told_ms, "no more connections can be taken for now");
     (void)watch_modify(&listener->watch, 0);
 }
 
@@ -60,7 +68,7 @@ static void on_client(void *arg, uint32_t events)
             return;
         }
         if (socket_peer(fd, &uid, &pid) < 0 || uid != geteuid()) {
-            log_event(LOG_LEVEL_WARNING, "another user's connection was refused", NULL);
+            tell(listener, &listener->foreign_told_ms, "another user's connection was refused");
             continue;
         }
         connection_new(server, TAKE_FD(fd), pid, listener->limited);

@@ -5,18 +5,12 @@
 #include "server/description.h"
 #include <errno.h>
 
-#define PROFILE                                                                                                        \
-    {                                                                                                                  \
-        "profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, false                                                           \
-    }
-#define APPLICATION                                                                                                    \
-    {                                                                                                                  \
-        "application", PARAMETER_TEXT, LIMIT_APPLICATION, false                                                        \
-    }
-#define AUDIENCE                                                                                                       \
-    {                                                                                                                  \
-        "audience", PARAMETER_TEXT, LIMIT_URL, false                                                                   \
-    }
+/* a braced initialiser in a macro is a block to clang-format */
+/* clang-format off */
+#define PROFILE     {"profile", PARAMETER_TEXT, LIMIT_PROFILE_NAME, false}
+#define APPLICATION {"application", PARAMETER_TEXT, LIMIT_APPLICATION, false}
+#define AUDIENCE    {"audience", PARAMETER_TEXT, LIMIT_URL, false}
+/* clang-format on */
 
 /* lib/org.mltoken.agent.varlink in code; a test holds the two together. */
 static const struct method methods[] = {

@@ -28,7 +28,12 @@ static void list_on(void *arg)
 {
     struct call *call = arg;
     struct conductor *conductor = call->connection->server->conductor;
-    while (call->position < conductor->config->profile_count) {
+    call->resumed = list_on;
+    for (int i = 0; call->position < conductor->config->profile_count; i++) {
+        if (i == LIMIT_TURN_PROFILES) {
+            connection_yield(call->connection);
+            return;
+        }
         bool last = call->position + 1 == conductor->config->profile_count;
         json_object *reply = describe(conductor, conductor->config->profiles[call->position++]);
         if (last) {
@@ -36,10 +41,8 @@ static void list_on(void *arg)
             return;
         }
         call_continue(call, reply);
-        if (call->connection->out.length) { /* goes on when this was read */
-            call->drained = list_on;
+        if (call->connection->out.length) /* goes on when this was read */
             return;
-        }
     }
     call_error(call, "org.mltoken.agent.NoSuchProfile", NULL);
 }

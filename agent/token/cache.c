@@ -267,8 +267,8 @@ enum verdict entry_judge(const struct entry *entry, const struct request *reques
     *ret_alive = alive;
     if (usable && left >= need && !request->refresh)
         return VERDICT_SERVE;
-    if (!request->refresh && usable && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS &&
-        entry->life_ms < need && entry_too_short(entry, request, now_ms, ret_failure))
+    if (!request->refresh && usable && now_ms - entry->fetched_ms < LIMIT_REFUSAL_MS && entry->life_ms < need &&
+        entry_too_short(entry, request, now_ms, ret_failure))
         return VERDICT_REFUSE; /* it was just fetched, and the next one would live no longer */
     if (entry->failed && now_ms < entry->failed_until_ms) {
         if (alive)

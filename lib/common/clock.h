@@ -17,3 +17,11 @@ static inline int64_t clock_wall_s(void)
 {
     return (int64_t)time(NULL);
 }
+
+/* The same in milliseconds, for those who must tell where in its second they are. */
+static inline int64_t clock_wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}

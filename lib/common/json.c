@@ -26,7 +26,10 @@ int json_parse(const char *text, size_t length, int depth, json_object **ret)
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
     enum json_tokener_error error = json_tokener_get_error(tokener);
-    if (error != json_tokener_success) { /* a number alone, whose end json-c cannot see; out of memory */
+    /* a number alone, whose end json-c sees only when a space follows; out of memory */
+    if (error != json_tokener_success ||
+        !(json_object_is_type(value, json_type_object) || json_object_is_type(value, json_type_array) ||
+          json_object_is_type(value, json_type_string))) {
         json_wipe(value);
         return -EBADMSG;
     }

@@ -12,6 +12,8 @@
 #define LIMIT_CONNECTIONS   16384 /* further clients wait in the listen queue */
 #define LIMIT_RESERVE       256   /* descriptors that are no client's; half of all when there are few */
 #define LIMIT_ACCEPTS       64    /* connections taken per wake-up */
+#define LIMIT_TURN_CALLS    16    /* cached answers to one connection before others have their turn */
+#define LIMIT_TURN_PROFILES 64    /* of one List */
 #define LIMIT_BACKLOG       4096
 #define LIMIT_WATCHES       256 /* connections that follow a token */
 
@@ -66,6 +68,7 @@
 #define LIMIT_ARENA      (4 * 1024 * 1024)
 #define LIMIT_COMMAND_MS 10000 /* command: and file: sources */
 #define LIMIT_JOBS       64    /* programs and file readers at once */
+#define LIMIT_PROGRAMS   48    /* of these: programs that hang must leave room for the readers of files */
 
 /* stores */
 #define LIMIT_STORE_FRAME   (LIMIT_SECRET + 8192)

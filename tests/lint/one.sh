@@ -12,17 +12,15 @@ set -- -std=gnu11 -D_GNU_SOURCE '-DMLTOKEN_VERSION=""' '-DMLTOKEN_SYSCONFDIR=""'
 
 case $tool in
 gcc)
-    # What gcc 12 is wrong about, file by file. It loses sight of a pointer that was stored in what a parameter points to,
-    # in a list or in an array at an index it does not know, and calls that a leak; `make check SAN=address` would see a
-    # true one in the same places.
+    # At -O0 it sees the code as it was written, not what is left of it. What gcc 12 is wrong about, file by file: it loses
+    # sight of a pointer that was stored in what a parameter points to, in a list or in an array at an index it does not
+    # know, and calls that a leak. `make check SAN=address` would see a true one in the same places.
     case $file in
     agent/acquire/conductor.c | agent/config.c | agent/config_problem.c | agent/server/methods_person.c | agent/store/memory.c | \
         agent/store/sealed_folder.c | agent/token/request.c)
         set -- "$@" -Wno-analyzer-malloc-leak ;;
-    agent/config_file.c) # "= NULL" that only a _cleanup_ reads has been optimised away for it
-        set -- "$@" -Wno-analyzer-use-of-uninitialized-value ;;
     esac
-    exec gcc "$@" -O1 -fanalyzer -Werror -S -o /dev/null "$file"
+    exec gcc "$@" -O0 -fanalyzer -Werror -S -o /dev/null "$file"
     ;;
 clang-tidy)
     # one file a process: with several, clang 14 forgets what va_start() is after the first (valist.Uninitialized).

@@ -309,3 +309,62 @@ def test_descriptors_sent_along_do_not_stay(served, home):
             socket.send_fds(v.socket, [call("GetToken", profile="p")], [null.fileno()] * 20)
             v.reply()
         assert served.descriptors() <= before + 1
+
+
+FLOODS = {
+    "hits": call("GetToken", profile="p") * 500,
+    "refusals": call("GetToken", profile="nobody") * 500,
+    "lists": b'{"method":"org.mltoken.agent.List","more":true}\0' * 500,
+    "silent lists": b'{"method":"org.mltoken.agent.List","more":true,"oneway":true}\0' * 500,
+    "long names": call("GetToken", profile="p", **{"x" * 60000: 1}),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_of_calls_leaves_others_their_turn(authority, home, start_agent, kind):
+    """Much work in one write, with thousands of profiles: others are answered between two calls of it, not after it."""
+    home.config({f"p{i}": service(authority, home) for i in range(3000)} | {"p": service(authority, home)})
+    agent = start_agent()
+    serves(home)
+    with Varlink(home.socket) as flood, Varlink(home.socket) as other:
+        flood.socket.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            flood.raw(FLOODS[kind])
+        before = agent.cpu_seconds()
+        for _ in range(5):
+            other.token("p")
+        # in the agent's own time, which other processes of the machine do not lengthen
+        assert agent.cpu_seconds() - before < (2 if SANITIZED else 0.2)
+
+
+def test_programs_that_hang_leave_room_for_files(authority, home, start_agent):
+    """More command: sources than run at once, none of which ends: a secret in a file is read meanwhile."""
+    base = service(authority, home)
+    home.config({"p": base, **{f"q{i}": {**base, "client_secret": "command:sleep 1000"} for i in range(70)}})
+    start_agent()
+    hanging = [Varlink(home.socket) for _ in range(70)]
+    for i, v in enumerate(hanging):
+        v.send("GetToken", {"profile": f"q{i}"})
+    with Varlink(home.socket) as v:
+        wait_until(lambda: v.call("Status")["counters"]["connections"] == 71)
+        v.token("p")
+    for v in hanging:  # none of these has been answered: it was not the deadline that made room
+        v.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            v.socket.recv(1)
+        v.close()
+
+
+def test_sign_ins_are_bounded(served, home, authority):
+    """Further ones are told so, and there is room again when one is left."""
+    logins = [Varlink(home.socket) for _ in range(33)]
+    for v in logins:
+        v.send("Login", {"profile": "me"}, more=True)
+    replies = [v.receive() for v in logins]
+    assert [r.get("error", "")[-5:] for r in replies].count(".Busy") == 1, replies[-1]
+    for v in logins:
+        v.close()
+    wait_until(lambda: connections(home) == 1)
+    with Varlink(home.socket) as v:
+        v.send("Login", {"profile": "me"}, more=True)
+        assert v.receive()["continues"]

@@ -177,7 +177,7 @@ def test_exec_passes_arguments_input_and_signals(setup, mltoken, home):
     result = mltoken("exec", "p", "--env", "T", "--", "sh", "-c", 'cat; printf "<%s>" "$@"', "x", "a b", "", "--env", "-h",
                      input="fed").ok()
     assert result.out == "fed<a b><><--env><-h>"
-    process = mltoken.start("exec", "p", "--env", "T", "--", "sh", "-c", "trap 'exit 9' TERM; echo up; sleep 60 & wait")
+    process = mltoken.start("exec", "p", "--env", "T", "--", "sh", "-c", "trap 'exit 9' TERM; echo up; sleep 60 >/dev/null 2>&1 & wait")
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     assert mltoken.finish(process).code == 9

@@ -125,6 +125,10 @@ def refresh_token_of(authority):
     return family.current
 
 
+sanitized = pytest.mark.skipif(bool(os.environ.get("MLTOKEN_SAN")), reason="a sanitizer keeps what was freed in quarantine")
+
+
+@sanitized
 def test_memory_holds_no_refresh_token_after_logout(authority, home, start_agent, mltoken):
     assert os.getuid() == 0, "needs root to read the agent's memory"
     home.config({"me": person(authority)})
@@ -148,6 +152,7 @@ def test_memory_holds_no_refresh_token_after_logout(authority, home, start_agent
             assert not where, f"{name} token in {where}"
 
 
+@sanitized
 def test_memory_holds_no_client_secret_after_use(authority, home, start_agent, mltoken):
     home.config({"p": service(authority, home, client_auth="client_secret_post"), "q": service(authority, home, "svc-basic")})
     agent = start_agent()

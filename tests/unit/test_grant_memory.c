@@ -219,6 +219,7 @@ static int setup(void **state)
 int main(void)
 {
 #ifdef __SANITIZE_ADDRESS__
+    (void)puts("[  PASSED  ] 0 test(s): the sanitizer's allocator cannot be made to fail one by one");
     return 0;
 #else
     const struct CMUnitTest tests[] = {

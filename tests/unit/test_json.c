@@ -54,6 +54,8 @@ static void test_refused(void **state)
         "",
         " ",
         "1",
+        "1 ",
+        "null\n",
         "null",
         "[",
         "]",

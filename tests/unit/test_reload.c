@@ -15,7 +15,7 @@
 
 #define PROFILE(name)                                                                                                  \
     "[profile " name "]\ngrant = client_credentials\nauthority = https://login.example.org\nclient_id = "              \
-                     "x\nclient_secret = env:CI_SECRET\n"
+    "x\nclient_secret = env:CI_SECRET\n"
 
 static struct {
     struct loop *loop;
