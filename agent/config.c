@@ -10,7 +10,7 @@ DEFINE_CLEANUP(struct config *, config_free)
 static const char *const agent_keys[] = {"default_profile", "store", "key_file"};
 enum { AGENT_DEFAULT_PROFILE, AGENT_STORE, AGENT_KEY_FILE };
 
-/* ---- sections ---------------------------------------------------------------------------------------------------- */
+/* ---- sections ---- */
 
 static void reset(struct section *section)
 {
@@ -228,7 +228,7 @@ static int read_text(struct reader *reader, const struct config_text *text)
     return reader_keep(reader, more);
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static int compare(const void *a, const void *b)
 {

@@ -318,8 +318,7 @@ static int probe(struct doctor *doctor, const char *address)
     return r < 0 ? r : doctor->error;
 }
 
-/* ---- the metadata
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the metadata ---- */
 
 static void on_metadata(void *arg, int error, const struct metadata *metadata, const struct failure *why)
 {
@@ -371,8 +370,7 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
     doctor->profile = NULL;
 }
 
-/* ---- all of it
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static void check_all(struct doctor *doctor, const struct config *config, const char *name)
 {

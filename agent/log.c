@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "limits.h"
 #include "text.h"
+#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -141,6 +142,8 @@ void log_event(enum log_level level, const char *message, ...)
     fields(&line, false, arguments);
     va_end(arguments);
     buffer_byte(&line, '\n');
-    if (line.length > 0 && write(STDERR_FILENO, line.data, line.length) < 0)
+    /* a pipe that nobody reads must not stop the agent: then the line is lost */
+    struct pollfd error = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (line.length == 0 || poll(&error, 1, 0) != 1 || write(STDERR_FILENO, line.data, line.length) < 0)
         return; /* nobody to tell */
 }

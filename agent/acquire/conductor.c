@@ -55,8 +55,7 @@ struct conductor *conductor_free(struct conductor *conductor)
     return NULL;
 }
 
-/* ---- waiting
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 /* Puts it at the end of a ring. */
 static void waiter_put(struct flight *flight, struct waiter *ring, struct waiter *waiter)
@@ -125,8 +124,7 @@ static void tell_watchers(struct flight *flight)
     }
 }
 
-/* ---- asking
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- asking ---- */
 
 static int no_such_profile(const struct conductor *conductor, const char *name, struct failure *why)
 {
@@ -263,8 +261,7 @@ bool conductor_hit(struct conductor *conductor, struct entry *entry, const struc
     return true;
 }
 
-/* ---- renewing
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- renewing ---- */
 
 static void on_renewal(void *arg)
 {
@@ -287,8 +284,7 @@ void conductor_plan(struct conductor *conductor, struct entry *entry)
         (void)timer_start(conductor->loop, &entry->timer, due, on_renewal, entry); /* without it: renewed on demand */
 }
 
-/* ---- landing
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- landing ---- */
 
 static void set_signed_out(struct holder *holder, const struct failure *failure)
 {
@@ -419,8 +415,7 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         conductor_plan(conductor, entry);
 }
 
-/* ---- configuration
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- configuration ---- */
 
 static void drop_entries(struct conductor *conductor, struct holder *holder, const struct failure *why)
 {

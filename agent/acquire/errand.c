@@ -99,8 +99,7 @@ static void fail_store(struct errand *errand, const char *what, const struct sto
     fail(errand, &why);
 }
 
-/* ---- beginning
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- beginning ---- */
 
 static void bind_and_go(struct errand *errand)
 {
@@ -167,8 +166,7 @@ static int own_store(struct errand *errand, struct store **ret)
     return stores_find(errand->conductor->stores, errand->profile->store, ret);
 }
 
-/* ---- keeping and clearing
- * -------------------------------------------------------------------------------------------- */
+/* ---- keeping and clearing ---- */
 
 static void on_set(void *arg, const struct store_result *result)
 {
@@ -230,8 +228,7 @@ int errand_set(struct conductor *conductor, struct holder *holder, const char *n
     return 0;
 }
 
-/* ---- listing: `present` is found out by reading, as a fetch would
- * ---------------------------------------------------- */
+/* ---- listing: `present` is found out by reading, as a fetch would ---- */
 
 static void on_listed(void *arg, const struct store_result *result)
 {
@@ -318,8 +315,7 @@ int errand_list(struct conductor *conductor, struct holder *holder, errand_fn *f
     return begin(conductor, holder, go_list, fn, arg, ret, why);
 }
 
-/* ---- moving: one secret after the other; each is dropped only after it is durable at its new place
- * ------------------- */
+/* ---- moving: one secret after the other; each is dropped only after it is durable at its new place ---- */
 
 static void next_store(struct errand *);
 static void next_item(struct errand *);

@@ -420,8 +420,7 @@ static void take_step(struct flight *flight)
     }
 }
 
-/* ---- before the first step: the CA file, then the credential
- * --------------------------------------------------------- */
+/* ---- before the first step: the CA file, then the credential ---- */
 
 static void start_machine(struct flight *flight)
 {
@@ -518,8 +517,7 @@ static void on_start(void *arg)
         fail_internal(flight, r);
 }
 
-/* ---- the queue of a holder
- * ------------------------------------------------------------------------------------------- */
+/* ---- the queue of a holder ---- */
 
 void flight_start_next(struct holder *holder)
 {

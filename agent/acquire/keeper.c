@@ -5,8 +5,7 @@
 #include "log.h"
 #include <stdio.h>
 
-/* ---- what a secret is bound to
- * --------------------------------------------------------------------------------------- */
+/* ---- what a secret is bound to ---- */
 
 int binding_of(const struct profile *profile, struct span ca_pem, binding_text ret)
 {
@@ -28,8 +27,7 @@ int binding_of(const struct profile *profile, struct span ca_pem, binding_text r
     return digest_text(parts, count, ret);
 }
 
-/* ---- a sign-in as text
- * ----------------------------------------------------------------------------------------------- */
+/* ---- a sign-in as text ---- */
 
 static void put_string(struct buffer *to, const char *name, struct span text)
 {
@@ -100,8 +98,7 @@ int credential_read(const struct secret *secret, struct credential *ret)
     return 0;
 }
 
-/* ---- asking the store
- * ------------------------------------------------------------------------------------------------ */
+/* ---- asking the store ---- */
 
 void keeper_failure(struct failure *why, const char *what, const struct store_result *result)
 {
@@ -161,8 +158,7 @@ static void hold(struct keeper *keeper, struct credential *credential, uint64_t 
     keeper->version = version;
 }
 
-/* ---- loading
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 static void on_loaded(void *arg, const struct store_result *result)
 {
@@ -227,8 +223,7 @@ int keeper_newer(struct keeper *keeper, keeper_fn *fn, void *arg)
     return get(keeper, on_newer, fn, arg);
 }
 
-/* ---- saving
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- saving ---- */
 
 static bool same_token(const struct credential *a, const struct credential *b)
 {
@@ -348,8 +343,7 @@ int keeper_save(struct keeper *keeper, const struct credential *credential, bool
     return r;
 }
 
-/* ---- dropping
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- dropping ---- */
 
 static void on_dropped(void *arg, const struct store_result *result)
 {

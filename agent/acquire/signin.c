@@ -114,8 +114,7 @@ void login_landed(struct flight *flight, struct tokens *tokens, const struct fai
     login->done(login->arg, failure ? NULL : holder->identity, expires_at, failure);
 }
 
-/* ---- signing out
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- signing out ---- */
 
 static void forget(struct conductor *conductor, struct holder *holder)
 {

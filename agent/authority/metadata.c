@@ -83,7 +83,7 @@ static int read_authority(const struct profile *profile, struct url *ret)
     return ret->https || url_is_loopback(ret) ? 0 : -EINVAL;
 }
 
-/* ---- addresses --------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 /* Entra's version 2 documents are below /v2.0, also when the authority was written without it, as its libraries allow.
  */
@@ -147,7 +147,7 @@ int metadata_addresses(const struct profile *profile, char **ret, size_t size)
     return (int)count;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* The authority's fault: the document cannot be read as one. */
 static int broken(const struct reading *reading, const char *member, const char *problem)
@@ -383,7 +383,7 @@ int metadata_parse(const struct profile *profile, struct span document, struct m
     return 0;
 }
 
-/* ---- merging ----------------------------------------------------------------------------------------------------- */
+/* ---- merging ---- */
 
 static bool pick(const char *own, const char *other, char **ret)
 {

@@ -5,8 +5,7 @@
 #include "message.h"
 #include <errno.h>
 
-/* ---- replying
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- replying ---- */
 
 /* A reply that cannot be made (out of memory) ends the connection: its client must not wait for what never comes. */
 static void send_message(struct call *call, struct buffer *message)
@@ -99,8 +98,7 @@ void call_fail(struct call *call, const struct failure *failure)
     call_error(call, name, parameters);
 }
 
-/* ---- beginning
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- beginning ---- */
 
 static const struct parameter *parameter_of(const struct method *method, const char *name)
 {

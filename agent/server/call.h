@@ -31,7 +31,7 @@ struct call {
     struct verification *verification;
     struct errand *errand;
     struct failure *kept; /* logout: why a store could not forget; NULL: they all did */
-    char **names; /* logout: those that are left */
+    char **names;         /* logout: those that are left */
     size_t name_count;
     size_t position; /* list: the next profile */
     bool revoked;

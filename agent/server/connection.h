@@ -30,7 +30,7 @@ struct server {
     bool held;
     struct memo *memos;
     struct audit *audit;
-    struct timer audit_timer; /* runs while there are repeats to tell */
+    struct timer audit_timer;        /* runs while there are repeats to tell */
     char scratch[LIMIT_REQUEST + 1]; /* for reading; never holds anything between two events */
 };
 

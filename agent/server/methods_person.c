@@ -61,8 +61,7 @@ void method_login(struct call *call, json_object *parameters)
         call_fail(call, &why);
 }
 
-/* ---- Logout
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Logout ---- */
 
 static void logout_next(struct call *);
 

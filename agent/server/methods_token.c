@@ -113,8 +113,7 @@ void method_get_token(struct call *call, json_object *parameters)
     }
 }
 
-/* ---- Watch
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Watch ---- */
 
 /* The ready reply with "continues" put in: it is {"parameters":...} and a NUL. */
 static void continue_with(struct call *call, const struct entry *entry)
@@ -176,8 +175,7 @@ void method_watch(struct call *call, json_object *parameters)
         call_fail(call, &why);
 }
 
-/* ---- Show, Verify
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Show, Verify ---- */
 
 static void show(struct call *call, const struct entry *entry)
 {

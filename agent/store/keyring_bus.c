@@ -13,7 +13,7 @@
 #define GNOME_PROMPTER "org.gnome.keyring.SystemPrompter"
 #define ELSEWHERE      "unlock it in a desktop session, or choose store = file"
 
-/* ---- what went wrong --------------------------------------------------------------------------------------------- */
+/* ---- what went wrong ---- */
 
 int keyring_fail(struct keyring *keyring, const char *kind, const char *format, ...)
 {
@@ -69,7 +69,7 @@ int keyring_fail_error(struct keyring *keyring, const char *doing, GError *error
     return -EIO;
 }
 
-/* ---- the bus ----------------------------------------------------------------------------------------------------- */
+/* ---- the bus ---- */
 
 /* Makes sure that GLib will use a bus that is there: left alone it would start one. */
 static bool address_known(void)
@@ -149,7 +149,7 @@ void keyring_close(struct keyring *keyring)
     g_clear_object(&keyring->bus);
 }
 
-/* ---- a person ---------------------------------------------------------------------------------------------------- */
+/* ---- a person ---- */
 
 /* Only gnome-keyring tells whether its window could open, by whether the program of the window runs (it stays a while
  * after its last question). */

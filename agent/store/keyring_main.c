@@ -87,7 +87,7 @@ static int find(struct work *work, bool exclusive)
     return keyring_fail(work->keyring, "locked", "the keyring was locked again at once");
 }
 
-/* ---- get --------------------------------------------------------------------------------------------------------- */
+/* ---- get ---- */
 
 static int get(struct work *work)
 {
@@ -110,7 +110,7 @@ static int get(struct work *work)
     return r;
 }
 
-/* ---- put --------------------------------------------------------------------------------------------------------- */
+/* ---- put ---- */
 
 /* What is there is not what the request expects. */
 static int answer_conflict(struct work *work, SecretItem *newest, uint64_t version)
@@ -176,7 +176,7 @@ static int put(struct work *work)
     return write_item(work, next_version(version));
 }
 
-/* ---- drop, list -------------------------------------------------------------------------------------------------- */
+/* ---- drop, list ---- */
 
 static int drop(struct work *work)
 {
@@ -262,7 +262,7 @@ static int list(struct work *work)
     return 0;
 }
 
-/* ---- the program ------------------------------------------------------------------------------------------------- */
+/* ---- the program ---- */
 
 static void serve(struct state *state, const struct store_request *request, struct store_program *program,
                   int (*function)(struct work *))

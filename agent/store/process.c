@@ -53,8 +53,7 @@ static struct process *process_of(struct store *store)
     return (struct process *)(void *)store;
 }
 
-/* ---- the program's life
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the program's life ---- */
 
 static void bury(struct corpse *corpse)
 {
@@ -225,8 +224,7 @@ static int start_program(struct process *process)
 static int receive(struct process *);
 static void take_frames(struct process *);
 
-/* ---- failures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- failures ---- */
 
 static void fail_first(struct process *process, int error, const char *reason)
 {
@@ -308,8 +306,7 @@ static void on_end(void *arg, uint32_t events)
         ended(process);
 }
 
-/* ---- answers
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static int error_of_kind(const char *kind)
 {
@@ -496,8 +493,7 @@ static void on_bytes(void *arg, uint32_t events)
     pump(process);
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static int write_request(struct process *process, const struct store_call *call)
 {

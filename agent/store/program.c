@@ -88,7 +88,7 @@ void store_program_unlocked(struct store_program *program)
     program->locked = false;
 }
 
-/* ---- out ------------------------------------------------------------------------------------------------------- */
+/* ---- out ---- */
 
 static void flush(struct store_program *program)
 {
@@ -178,7 +178,7 @@ void store_say_waiting(struct store_program *program, const char *reason)
         say_reason(program, "waiting", NULL, reason);
 }
 
-/* ---- in -------------------------------------------------------------------------------------------------------- */
+/* ---- in ---- */
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

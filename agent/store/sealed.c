@@ -42,7 +42,7 @@ static uint64_t get_number(const char *from, size_t bytes)
     return number;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 static void derive(struct sealed_key *key, const uint8_t root[crypto_kdf_KEYBYTES])
 {
@@ -81,7 +81,7 @@ void sealed_key_new_salt(struct sealed_key *key)
     randombytes_buf(key->salt, sizeof(key->salt));
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static bool parameters_are_sound(const struct sealed_head *head)
 {
@@ -180,7 +180,7 @@ const uint8_t *sealed_tag(struct span bytes)
     return (const uint8_t *)bytes.data + bytes.length - SEALED_TAG;
 }
 
-/* ---- a profile's secrets --------------------------------------------------------------------------------------- */
+/* ---- a profile's secrets ---- */
 
 /* An item: name and binding in fields of a fixed size that end with NULs, version, length, value. */
 enum {
@@ -244,7 +244,7 @@ struct sealed_item *sealed_items_find(struct sealed_items *items, const char *na
     return NULL;
 }
 
-/* ---- the folder's state ---------------------------------------------------------------------------------------- */
+/* ---- the folder's state ---- */
 
 enum {
     STATE_PROFILE = 8,

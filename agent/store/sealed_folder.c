@@ -121,7 +121,7 @@ void folder_close(struct folder *folder)
     folder->fd = folder->lock = -1;
 }
 
-/* ---- the lock -------------------------------------------------------------------------------------------------- */
+/* ---- the lock ---- */
 
 /* An open file description lock: NFS passes it to its server, and it ends with us however we end. */
 static int wait_for(int fd, short type)
@@ -164,7 +164,7 @@ int folder_lock(struct folder *folder, bool exclusive, struct trouble *trouble)
     return again < 0 ? trouble_errno(trouble, errno, "read", folder->path, NULL) : 0;
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static int read_all(int fd, char *to, size_t length)
 {
@@ -257,7 +257,7 @@ int folder_sync(const struct folder *folder, struct trouble *trouble)
     return trouble_errno(trouble, errno, "write", folder->path, NULL);
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static int compare(const void *a, const void *b)
 {

@@ -42,7 +42,7 @@ void keys_free(struct keys *keys)
     *keys = (struct keys){0};
 }
 
-/* ---- files with keys ------------------------------------------------------------------------------------------- */
+/* ---- files with keys ---- */
 
 /* systemd gives a service its credentials as root's files, readable through an access list that shows as the group's
  * bits; a key file is the person's own. */
@@ -111,7 +111,7 @@ int keys_load(struct keys *keys, struct trouble *trouble)
     return 0;
 }
 
-/* ---- which one ------------------------------------------------------------------------------------------------- */
+/* ---- which one ---- */
 
 int keys_unlock(struct keys *keys, const struct sealed_head *head, struct span passphrase, struct trouble *trouble)
 {

@@ -59,7 +59,7 @@ static int open_file(struct session *session, const char *name, enum sealed_cont
     return 0;
 }
 
-/* ---- the state ------------------------------------------------------------------------------------------------- */
+/* ---- the state ---- */
 
 /* 0, -ENOENT, -EIO, -EBADMSG (trouble is set). */
 static int load_state(struct session *session, const char *name, struct sealed_state *ret, struct sealed_head *ret_head)
@@ -212,7 +212,7 @@ void session_close(struct session *session)
     folder_close(&session->folder);
 }
 
-/* ---- a profile's file ------------------------------------------------------------------------------------------ */
+/* ---- a profile's file ---- */
 
 int session_load(struct session *session, const char *profile, struct session_file *ret)
 {
@@ -250,7 +250,7 @@ void session_file_clear(struct session_file *file)
     sodium_memzero(file, sizeof(*file));
 }
 
-/* ---- changes --------------------------------------------------------------------------------------------------- */
+/* ---- changes ---- */
 
 static int write_sealed(struct session *session, const char *file, enum sealed_content content, const char *profile,
                         struct span plain, uint8_t ret_tag[SEALED_TAG])
@@ -357,7 +357,7 @@ int session_remove(struct session *session, const char *profile)
     return r < 0 ? r : session_reseal(session);
 }
 
-/* ---- the passphrase -------------------------------------------------------------------------------------------- */
+/* ---- the passphrase ---- */
 
 static int try_passphrase(const struct folder *folder, const char *name, size_t maximum, struct sealed_head *ret,
                           struct trouble *trouble)

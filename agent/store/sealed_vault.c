@@ -123,7 +123,7 @@ enum vault_result vault_drop(struct vault *vault, const char *profile, const cha
     return r < 0 ? VAULT_FAIL : VAULT_OK;
 }
 
-/* ---- list ------------------------------------------------------------------------------------------------------ */
+/* ---- list ---- */
 
 static bool tell(struct session *session, const char *profile, vault_list_fn *fn, void *arg, int *ret_error)
 {
@@ -178,7 +178,7 @@ enum vault_result vault_list(struct vault *vault, const char *profile, const cha
     return result;
 }
 
-/* ---- the passphrase -------------------------------------------------------------------------------------------- */
+/* ---- the passphrase ---- */
 
 /* The first passphrase of a folder; what was sealed with a key file before stays readable with that. */
 static enum vault_result set_passphrase(struct vault *vault, struct span passphrase, struct trouble *trouble)

@@ -73,8 +73,7 @@ static int put(struct entry *entry, const char *token, int64_t life_s, int64_t r
     return r;
 }
 
-/* ---- variants
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- variants ---- */
 
 static void equal_requests_share_an_entry(void **state)
 {
@@ -116,8 +115,7 @@ static void members_are_kept_apart(void **state)
         assert_ptr_equal(entries[i], entry_for(&requests[i]));
 }
 
-/* ---- room
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- room ---- */
 
 static void room_for_a_profile(void **state)
 {
@@ -188,8 +186,7 @@ static void room_in_the_whole(void **state)
     assert_int_equal(LIMIT_CACHE_ENTRIES - 1, cache_entries(cache));
 }
 
-/* ---- verdicts
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- verdicts ---- */
 
 static enum verdict judge(const struct entry *entry, int64_t min_valid_s, bool refresh, int64_t now, bool *ret_alive)
 {
@@ -317,8 +314,7 @@ static void when_it_is_renewed(void **state)
     assert_int_equal(-1, entry->refresh_at);
 }
 
-/* ---- replies
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- replies ---- */
 
 static json_object *token_of(const struct entry *entry)
 {

@@ -579,7 +579,7 @@ static void test_many(void **state)
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static void write_file(const char *path, const char *text, mode_t mode)
 {

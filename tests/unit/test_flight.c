@@ -8,8 +8,7 @@ static void fail_with(enum failure_kind kind, enum failure_class class)
     failure_set(&world.failure, kind, class, "because");
 }
 
-/* ---- one flight for all
- * ------------------------------------------------------------------------------------------------ */
+/* ---- one flight for all ---- */
 
 static void one_flight_for_many(void **state)
 {
@@ -182,8 +181,7 @@ static void a_machine_that_breaks(void **state)
     assert_string_equal("a/2", asker.value);
 }
 
-/* ---- failures
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- failures ---- */
 
 static void refusals_are_remembered(void **state)
 {
@@ -316,8 +314,7 @@ static void too_short_is_said_of_new_tokens(void **state)
     assert_string_equal("a/2", asker.value);
 }
 
-/* ---- patience
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- patience ---- */
 
 static void run_patience(const char *profile)
 {
@@ -407,8 +404,7 @@ static void patience_in_the_queue(void **state)
     assert_string_equal("p/1", late.value);
 }
 
-/* ---- configuration
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- configuration ---- */
 
 static void configure(struct config *config)
 {
@@ -518,8 +514,7 @@ static void forgiveness(void **state)
     assert_string_equal("a/2", asker.value);
 }
 
-/* ---- watchers
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- watchers ---- */
 
 struct follower {
     struct watcher watcher;
@@ -657,8 +652,7 @@ static void watchers_end_with_the_profile(void **state)
     assert_null(cache_find(world.conductor->cache, "alone"));
 }
 
-/* ---- renewal
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- renewal ---- */
 
 static void renewal_runs_ahead_while_somebody_asks(void **state)
 {
@@ -698,8 +692,7 @@ static void lives_of_every_length(void **state)
     assert_int_equal(FAILURE_BUSY, asker.why.kind);
 }
 
-/* ---- files and secrets
- * ------------------------------------------------------------------------------------------------- */
+/* ---- files and secrets ---- */
 
 static void wait_for(const struct asker *asker)
 {

@@ -41,8 +41,7 @@ static void run_for(int64_t ms)
     assert_int_equal(7, loop_run(loop));
 }
 
-/* ---- watches
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- watches ---- */
 
 /* A pair of sockets whose first end is watched and readable; when called it takes `kills` away, freed. */
 struct party {
@@ -186,8 +185,7 @@ static void stopping_is_at_once(void **state)
         party_free(parties[i]);
 }
 
-/* ---- tasks
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- tasks ---- */
 
 static struct {
     struct task task;
@@ -245,8 +243,7 @@ static void left_over_tasks_go_with_the_loop(void **state)
     assert_null(loop_free(NULL));
 }
 
-/* ---- the clock
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the clock ---- */
 
 static void timers_never_come_early(void **state)
 {

@@ -89,8 +89,7 @@ static void extremes(void **state)
     assert_null(timers_first(&timers));
 }
 
-/* ---- in a loop
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- in a loop ---- */
 
 static struct loop *loop;
 static struct timer timers[MANY];

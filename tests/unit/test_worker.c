@@ -129,8 +129,7 @@ static const char *make_file(const char *name, size_t length, mode_t mode)
     return path;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static void files_by_mode(void **state)
 {
@@ -258,8 +257,7 @@ static void paths_that_are_too_long(void **state)
     assert_int_equal(-EACCES, result.error);
 }
 
-/* ---- programs
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- programs ---- */
 
 static void programs_end_in_many_ways(void **state)
 {
@@ -413,8 +411,7 @@ static void what_a_program_inherits(void **state)
     assert_int_equal(0, unsetenv("MLTOKEN_TEST_LATE"));
 }
 
-/* ---- many, and cancelling
- * ---------------------------------------------------------------------------------------------- */
+/* ---- many, and cancelling ---- */
 
 static void three_hundred_at_once(void **state)
 {
@@ -505,8 +502,7 @@ static void one_starts_another(void **state)
     assert_string_equal("again\n", second.output);
 }
 
-/* ---- the worker's own end
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the worker's own end ---- */
 
 static pid_t only_child(void)
 {
