@@ -90,10 +90,10 @@ static void end_program(struct process *process)
     close_cleanup(&process->fd);
     process->fd = -1;
     (void)kill(process->pid, SIGKILL);
-    if (waitpid(process->pid, NULL, WNOHANG) == process->pid) {
+    struct corpse *corpse = free_corpse(process);
+    if (waitpid(process->pid, NULL, WNOHANG) == process->pid || !corpse) {
         close_cleanup(&process->pidfd);
     } else {
-        struct corpse *corpse = free_corpse(process);
         *corpse = (struct corpse){.process = process, .pidfd = process->pidfd, .pid = process->pid};
         (void)watch_start(process->store.loop, &corpse->watch, corpse->pidfd, EPOLLIN, on_dead, corpse);
     }

@@ -7,7 +7,7 @@ file=$2
 # no quotes in here: it is split at spaces
 libraries=$(pkg-config --cflags libcurl json-c libcrypto libqrencode libsodium libsecret-1)
 # shellcheck disable=SC2086
-set -- -std=gnu11 -D_GNU_SOURCE '-DMLTOKEN_VERSION=""' '-DMLTOKEN_SYSCONFDIR=""' '-DMLTOKEN_BINDIR=""' \
+set -- -std=gnu11 -D_GNU_SOURCE '-DMLTOKEN_VERSION=""' '-DMLTOKEN_SYSCONFDIR=""' '-DMLTOKEN_BINDIR=""' '-DMLTOKEN_LIBEXECDIR=""' \
     -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent $libraries
 
 case $tool in
