@@ -20,6 +20,8 @@ opt/there/lib/libmltoken.a
 opt/there/lib/libmltoken.so
 opt/there/lib/libmltoken.so.0
 opt/there/lib/pkgconfig/mltoken.pc
+opt/there/libexec/mltoken/mltoken-store-file
+opt/there/libexec/mltoken/mltoken-store-keyring
 opt/there/share/bash-completion/completions/mltoken
 opt/there/share/doc/mltoken/examples/sandbox.conf
 opt/there/share/fish/vendor_completions.d/mltoken.fish
