@@ -1,6 +1,7 @@
 """Signals, dying parts and a configuration that never rests: an end or a recovery, never a hang."""
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ import time
 
 import pytest
 from attack import ENEMY, call, children, dead, end_agents, gone, idle, person, service, serves, state
-from harness import Varlink, VarlinkError, program, wait_until
+from harness import PATIENCE, Varlink, VarlinkError, program, wait_until
 
 FAILURES = (EOFError, ConnectionResetError, BrokenPipeError)
 
@@ -359,3 +360,23 @@ def test_the_socket_is_taken_away(setup, home, start_agent, how):
     if how == "replace":
         with open(home.socket, encoding="ascii") as f:
             assert f.read() == "mine"
+
+
+def test_a_log_that_nobody_reads(authority, home):
+    """Lines are lost then, but nobody waits for them."""
+    home.config({"p": service(authority, home, client_secret="file:/nonexistent/secret")})
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    agent = subprocess.Popen([program("mltoken-agent"), "--foreground", "--debug"], env=home.env(), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=write)
+    try:
+        os.close(write)
+        wait_until(lambda: os.path.exists(home.socket))
+        with Varlink(home.socket) as connection:
+            for _ in range(100):
+                assert connection.error("GetToken", profile="p").name == "SecretMissing"
+    finally:
+        agent.terminate()
+        agent.wait(timeout=PATIENCE)
+        os.close(read)
+    assert agent.returncode == 0
