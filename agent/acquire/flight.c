@@ -121,8 +121,11 @@ int flight_put(const struct flight *flight, struct entry *entry, struct tokens *
     uint16_t random = 0;
     int64_t before = flight->sent_wall_ms % 1000, most = tokens->expires_in_s * 1000 / 4;
     (void)!getrandom(&random, sizeof(random), 0);
-    return entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000,
-                     random);
+    int r = entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000,
+                      random);
+    if (r == 0)
+        entry->fetched_ms = loop_now(flight->conductor->loop);
+    return r;
 }
 
 static void take_http(struct flight *flight)

@@ -26,9 +26,10 @@ struct entry {
     /* the token; reply.length == 0: none */
     struct buffer reply; /* a whole GetToken reply with its NUL */
     char *value;
-    int64_t fetched_ms, expires_ms, life_ms; /* CLOCK_BOOTTIME */
-    int64_t renew_ms;                        /* -1: only on demand */
-    int64_t expires_at, refresh_at;          /* epoch seconds; refresh_at -1: only on demand */
+    int64_t fetched_ms, expires_ms,
+        life_ms;                    /* CLOCK_BOOTTIME; fetched: when it came, which is not when its life began */
+    int64_t renew_ms;               /* -1: only on demand */
+    int64_t expires_at, refresh_at; /* epoch seconds; refresh_at -1: only on demand */
 
     struct failure *failed;  /* why the last fetch failed; NULL: it did not */
     unsigned failures;       /* in a row */
