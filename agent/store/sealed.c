@@ -265,6 +265,7 @@ int sealed_state_read(struct span plain, struct sealed_state *ret)
     struct sealed_state state = {.sequence = get_number(plain.data, 8),
                                  .count = (plain.length - STATE_ENTRIES) / sizeof(struct sealed_entry)};
     memcpy(state.profile, plain.data + STATE_PROFILE, sizeof(state.profile));
+    state.capacity = state.count;
     state.entries = malloc(plain.length);
     if (!state.entries)
         return -ENOMEM;
@@ -325,13 +326,17 @@ int sealed_state_set(struct sealed_state *state, const uint8_t name[SEALED_ID], 
         return 0;
     if (!found && state->count >= STATE_MOST)
         return -EMSGSIZE;
-    if (!found) {
-        struct sealed_entry *entries = realloc(state->entries, (state->count + 1) * sizeof(struct sealed_entry));
+    if (!found && state->count == state->capacity) {
+        size_t capacity = state->capacity ? 2 * state->capacity : 16;
+        struct sealed_entry *entries = reallocarray(state->entries, capacity, sizeof(struct sealed_entry));
         if (!entries)
             return -ENOMEM;
-        memmove(&entries[at + 1], &entries[at], rest);
-        memcpy(entries[at].name, name, SEALED_ID);
         state->entries = entries;
+        state->capacity = capacity;
+    }
+    if (!found) {
+        memmove(&state->entries[at + 1], &state->entries[at], rest);
+        memcpy(state->entries[at].name, name, SEALED_ID);
         state->count++;
     }
     memcpy(state->entries[at].tag, tag, SEALED_TAG);

@@ -88,7 +88,7 @@ struct sealed_state {
     uint64_t sequence;                    /* grows with each change: the newest version of any secret */
     char profile[LIMIT_PROFILE_NAME + 1]; /* the one that the last change was of */
     struct sealed_entry *entries;
-    size_t count;
+    size_t count, capacity;
 };
 
 /* A profile's name there. */
