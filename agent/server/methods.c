@@ -91,7 +91,7 @@ void method_get_info(struct call *call, json_object *parameters)
     (void)json_put_text(info, "vendor", "mltoken");
     (void)json_put_text(info, "product", "mltoken-agent");
     (void)json_put_text(info, "version", MLTOKEN_VERSION);
-    (void)json_put_text(info, "url", "https://mltoken.org/");
+    (void)json_put_text(info, "url", "");
     (void)json_object_array_add(interfaces, json_object_new_string(MESSAGE_SERVICE));
     (void)json_object_array_add(interfaces, json_object_new_string(MESSAGE_INTERFACE));
     (void)json_put(info, "interfaces", interfaces);
