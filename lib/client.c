@@ -126,7 +126,7 @@ int client_connect(mltoken_handle *handle)
 
 int client_start(mltoken_handle *handle, enum client_call call, const char *method, json_object *parameters, bool more)
 {
-    _cleanup_json_ json_object *taken = parameters;
+    _cleanup_json_wipe_ json_object *taken = parameters;
     if (handle->call != CALL_NONE)
         return MLTOKEN_EINUSE;
     handle->error = (struct client_error){0};

@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "report.h"
 
 int agent_call_more(struct context *context, const char *method, json_object *parameters, reply_fn *each, void *arg)
 {
@@ -27,4 +28,28 @@ int agent_call(struct context *context, const char *method, json_object *paramet
     if (r < 0 && context->handle->call != CALL_NONE)
         client_drop(context->handle);
     return r;
+}
+
+void call_text(struct call *call, const char *name, const char *value)
+{
+    if (!call->parameters)
+        call->parameters = json_object_new_object();
+    call->failed |= json_put_text(call->parameters, name, value) < 0;
+}
+
+void call_flag(struct call *call, const char *name, bool value)
+{
+    if (!call->parameters)
+        call->parameters = json_object_new_object();
+    call->failed |= value && json_put_boolean(call->parameters, name, true) < 0;
+}
+
+int call_run(struct context *context, struct call *call, json_object **ret)
+{
+    _cleanup_json_wipe_ json_object *parameters = TAKE_PTR(call->parameters);
+    int r = call->failed ? report(context, MLTOKEN_ENOMEM, call->failure, call->profile) : context_open(context);
+    if (r != EXIT_DONE)
+        return r;
+    int error = agent_call(context, call->method, TAKE_PTR(parameters), ret);
+    return error < 0 ? report(context, error, call->failure, call->profile) : EXIT_DONE;
 }

@@ -49,7 +49,22 @@ int agent_program(char *to, size_t size);
 /* Runs the agent's program with one or two arguments, waits, and returns its exit status (or EXIT_FAILED). */
 int agent_run(const char *option, const char *argument);
 
-/* call.c: one call with one reply. Takes `parameters` (NULL: none). 0 and *ret (for json_wipe()), or MLTOKEN_E... */
+/* call.c: what most commands are, one call with one reply. What fails while it is put together is kept for call_run().
+ */
+struct call {
+    const char *method;  /* with its interface */
+    const char *failure; /* "cannot sign out" */
+    const char *profile; /* which it is about, to be named in a complaint; or NULL */
+    json_object *parameters;
+    bool failed;
+};
+void call_text(struct call *, const char *name, const char *value); /* NULL puts nothing */
+void call_flag(struct call *, const char *name, bool value);        /* false puts nothing */
+/* Opens the agent, calls it, and says what went wrong. Takes the parameters, whatever comes. EXIT_DONE and *ret (for
+ * json_wipe()), or an exit code. */
+int call_run(struct context *, struct call *, json_object **ret);
+
+/* One call with one reply. Takes `parameters` (NULL: none). 0 and *ret (for json_wipe()), or MLTOKEN_E... */
 int agent_call(struct context *, const char *method, json_object *parameters, json_object **ret);
 /* A call with `more`: `each` gets every reply; not 0 from it ends the call with that. */
 typedef int reply_fn(void *arg, json_object *parameters);

@@ -209,8 +209,7 @@ int config_new(struct context *context, int argc, char **argv)
                                 .arguments = "[OPTIONS]",
                                 .summary =
                                     "Writes a starting configuration, or adds a profile to the one that is there.",
-                                .options = options,
-                                .option_count = ELEMENTS(options)};
+                                USAGE_OPTIONS(options)};
     struct arguments arguments;
     char path[CONFIG_PATH_SIZE];
     int r = options_parse(context, &usage, argc, argv, &arguments);

@@ -72,12 +72,10 @@ static bool check_agent(struct context *context)
 
 int command_doctor(struct context *context, int argc, char **argv)
 {
+    const char *profile;
     const struct usage usage = {.command = "doctor",
-                                .arguments = "[PROFILE]",
-                                .summary = "Tests each link from here to the authority and says what to do.",
-                                .most = 1};
-    struct arguments arguments;
-    int r = options_parse(context, &usage, argc, argv, &arguments);
+                                .summary = "Tests each link from here to the authority and says what to do."};
+    int r = options_profile(context, &usage, argc, argv, &profile);
     if (r != OPTIONS_GO)
         return r;
     if (mltoken_open(context->socket, &context->handle) < 0) {
@@ -87,6 +85,6 @@ int command_doctor(struct context *context, int argc, char **argv)
     }
     bool good = check_directory(&context->handle->path);
     good = check_agent(context) && good;
-    r = agent_run("--doctor", arguments.count > 0 ? arguments.values[0] : NULL);
+    r = agent_run("--doctor", profile);
     return r == EXIT_DONE && !good ? EXIT_FAILED : r;
 }

@@ -93,8 +93,7 @@ int command_exec(struct context *context, int argc, char **argv)
     const struct usage usage = {.command = "exec",
                                 .arguments = "[PROFILE] [--env NAME[=PROFILE]]... -- COMMAND ...",
                                 .summary = "Runs a command with tokens in its environment.",
-                                .options = options,
-                                .option_count = ELEMENTS(options),
+                                USAGE_OPTIONS(options),
                                 .most = 1,
                                 .rest = true};
     struct arguments arguments;

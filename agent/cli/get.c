@@ -116,17 +116,10 @@ int command_get(struct context *context, int argc, char **argv)
         {"--header", OPTION_FLAG, &get.header, NULL, "print the whole header line"},
         {"--curl", OPTION_FLAG, &get.curl, NULL, "print a configuration for curl -K -"},
     };
-    const struct usage usage = {.command = "get",
-                                .arguments = "[PROFILE]",
-                                .summary = "Prints a token.",
-                                .options = options,
-                                .option_count = ELEMENTS(options),
-                                .most = 1};
-    struct arguments arguments;
-    int r = options_parse(context, &usage, argc, argv, &arguments);
+    const struct usage usage = {.command = "get", .summary = "Prints a token.", USAGE_OPTIONS(options)};
+    int r = options_profile(context, &usage, argc, argv, &get.profile);
     if (r != OPTIONS_GO)
         return r;
-    get.profile = arguments.count > 0 ? arguments.values[0] : NULL;
     if (get.header + get.curl + context->json > 1) {
         complain("get: only one of --header, --curl and --json");
         return EXIT_USAGE;

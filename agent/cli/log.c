@@ -217,16 +217,11 @@ int command_log(struct context *context, int argc, char **argv)
         {"--since", OPTION_TEXT, &wanted.since, "WHEN", "from then on: \"2026-11-22 08:00\", yesterday, -2h"},
         {"-n", OPTION_NUMBER, &wanted.lines, "LINES", "the last lines (100 without --since)"}};
     const struct usage usage = {.command = "log",
-                                .arguments = "[PROFILE]",
                                 .summary = "Shows which programs were handed tokens, from the journal.",
-                                .options = options,
-                                .option_count = ELEMENTS(options),
-                                .most = 1};
-    struct arguments arguments;
-    int r = options_parse(context, &usage, argc, argv, &arguments);
+                                USAGE_OPTIONS(options)};
+    int r = options_profile(context, &usage, argc, argv, &wanted.profile);
     if (r != OPTIONS_GO)
         return r;
-    wanted.profile = arguments.count > 0 ? arguments.values[0] : NULL;
     if (wanted.lines == 0 || (wanted.profile && strlen(wanted.profile) > LIMIT_PROFILE_NAME) ||
         (wanted.since && strlen(wanted.since) > LIMIT_CODE)) {
         complain(wanted.lines == 0 ? "log: -n: at least one line"

@@ -244,18 +244,11 @@ int command_login(struct context *context, int argc, char **argv)
         {"--browser", OPTION_FLAG, &login.browser, NULL, "open a browser"},
         {"--switch-account", OPTION_FLAG, &switch_account, NULL, "allow another account than the remembered one"},
     };
-    const struct usage usage = {.command = "login",
-                                .arguments = "[PROFILE]",
-                                .summary = "Signs a person in.",
-                                .options = options,
-                                .option_count = ELEMENTS(options),
-                                .most = 1};
-    struct arguments arguments;
-    int r = options_parse(context, &usage, argc, argv, &arguments);
+    const struct usage usage = {.command = "login", .summary = "Signs a person in.", USAGE_OPTIONS(options)};
+    int r = options_profile(context, &usage, argc, argv, &login.profile);
     if (r != OPTIONS_GO)
         return r;
     _cleanup_(mltoken_request_free_cleanup) mltoken_request *request = NULL;
-    login.profile = arguments.count > 0 ? arguments.values[0] : NULL;
     if (mltoken_request_new(&request) < 0 || mltoken_request_application(request, "mltoken") < 0)
         return report(context, MLTOKEN_ENOMEM, "cannot sign in", login.profile);
     if (mltoken_request_profile(request, login.profile) < 0) {

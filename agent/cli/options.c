@@ -175,3 +175,15 @@ int options_parse(struct context *context, const struct usage *usage, int argc, 
     }
     return OPTIONS_GO;
 }
+
+int options_profile(struct context *context, const struct usage *usage, int argc, char **argv, const char **ret)
+{
+    struct usage with_profile = *usage;
+    struct arguments arguments;
+    with_profile.arguments = "[PROFILE]";
+    with_profile.most = 1;
+    int r = options_parse(context, &with_profile, argc, argv, &arguments);
+    if (r == OPTIONS_GO)
+        *ret = arguments.values[0];
+    return r;
+}

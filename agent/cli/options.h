@@ -34,6 +34,7 @@ struct usage {
     size_t most; /* arguments that are no options */
     bool rest;   /* what follows -- is a command line of its own */
 };
+#define USAGE_OPTIONS(array) .options = (array), .option_count = ELEMENTS(array)
 
 struct arguments {
     const char *values[3];
@@ -44,6 +45,8 @@ struct arguments {
 #define OPTIONS_GO (-1)
 /* OPTIONS_GO, or the exit code: after a help text, or after a complaint. */
 int options_parse(struct context *, const struct usage *, int argc, char **argv, struct arguments *ret);
+/* The same for a command whose only argument is [PROFILE]; without one, *ret is NULL: the default profile. */
+int options_profile(struct context *, const struct usage *, int argc, char **argv, const char **ret);
 /* One global option at argv[*i]; OPTIONS_GO when it was one, EXIT_DONE when it was none, else an exit code. */
 int options_global(struct context *, int argc, char **argv, int *i);
 /* Says that an option or command is not known, and which is near. EXIT_USAGE. */

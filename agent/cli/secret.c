@@ -6,7 +6,6 @@
 #include "message.h"
 #include "options.h"
 #include "output.h"
-#include "report.h"
 #include "text.h"
 #include <errno.h>
 #include <signal.h>
@@ -88,33 +87,19 @@ static int read_secret(struct buffer *to, const char *profile, const char *name)
     return EXIT_DONE;
 }
 
-static int call(struct context *context, const char *method, json_object *parameters, json_object **ret,
-                const char *what, const char *profile)
-{
-    int r = context_open(context);
-    if (r != EXIT_DONE) {
-        json_wipe(parameters);
-        return r;
-    }
-    int error = agent_call(context, method, parameters, ret);
-    return error < 0 ? report(context, error, what, profile) : EXIT_DONE;
-}
-
 static int set(struct context *context, const char *profile, const char *name, bool clear)
 {
     _cleanup_buffer_ struct buffer value = BUFFER(LIMIT_SECRET + 2);
     _cleanup_json_ json_object *reply = NULL;
+    struct call call = {.method = MESSAGE_INTERFACE ".SetSecret", .profile = profile};
+    call.failure = clear ? "cannot clear the secret" : "cannot store the secret";
     int r = clear ? EXIT_DONE : read_secret(&value, profile, name);
     if (r != EXIT_DONE)
         return r;
-    json_object *parameters = json_object_new_object();
-    if (json_put_text(parameters, "profile", profile) < 0 || json_put_text(parameters, "name", name) < 0 ||
-        json_put_text(parameters, "value", clear ? NULL : value.data) < 0) {
-        json_wipe(parameters);
-        return report(context, MLTOKEN_ENOMEM, "cannot store the secret", profile);
-    }
-    return call(context, MESSAGE_INTERFACE ".SetSecret", parameters, &reply,
-                clear ? "cannot clear the secret" : "cannot store the secret", profile);
+    call_text(&call, "profile", profile);
+    call_text(&call, "name", name);
+    call_text(&call, "value", clear ? NULL : value.data);
+    return call_run(context, &call, &reply);
 }
 
 static void list_one(struct buffer *to, json_object *secret)
@@ -140,9 +125,11 @@ static void list_one(struct buffer *to, json_object *secret)
 static int list(struct context *context, const char *profile)
 {
     _cleanup_json_ json_object *reply = NULL;
-    json_object *parameters = json_object_new_object(), *secrets;
-    (void)json_put_text(parameters, "profile", profile);
-    int r = call(context, MESSAGE_INTERFACE ".ListSecrets", parameters, &reply, "cannot list the secrets", profile);
+    json_object *secrets;
+    struct call call = {
+        .method = MESSAGE_INTERFACE ".ListSecrets", .failure = "cannot list the secrets", .profile = profile};
+    call_text(&call, "profile", profile);
+    int r = call_run(context, &call, &reply);
     if (r != EXIT_DONE)
         return r;
     if (json_array(reply, "secrets", &secrets) < 0) {
@@ -162,12 +149,13 @@ static int list(struct context *context, const char *profile)
 static int move(struct context *context, const char *profile, const char *store)
 {
     _cleanup_json_ json_object *reply = NULL;
-    json_object *parameters = json_object_new_object();
+    struct call call = {
+        .method = MESSAGE_INTERFACE ".MoveSecrets", .failure = "cannot move the secrets", .profile = profile};
     char shown[LIMIT_TEXT];
     int64_t moved = 0;
-    (void)json_put_text(parameters, "profile", profile);
-    (void)json_put_text(parameters, "store", store);
-    int r = call(context, MESSAGE_INTERFACE ".MoveSecrets", parameters, &reply, "cannot move the secrets", profile);
+    call_text(&call, "profile", profile);
+    call_text(&call, "store", store);
+    int r = call_run(context, &call, &reply);
     if (r != EXIT_DONE)
         return r;
     if (context->json)

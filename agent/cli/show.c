@@ -6,7 +6,6 @@
 #include "message.h"
 #include "options.h"
 #include "output.h"
-#include "report.h"
 
 static int print(const struct context *context, json_object *reply)
 {
@@ -29,27 +28,18 @@ static int print(const struct context *context, json_object *reply)
 
 int command_show(struct context *context, int argc, char **argv)
 {
+    const char *profile;
     bool remote = false;
     const struct option options[] = {{"--remote", OPTION_FLAG, &remote, NULL, "ask the authority about the token"}};
-    const struct usage usage = {.command = "show",
-                                .arguments = "[PROFILE]",
-                                .summary = "Shows a token's claims and times, never the token.",
-                                .options = options,
-                                .option_count = ELEMENTS(options),
-                                .most = 1};
-    struct arguments arguments;
-    int r = options_parse(context, &usage, argc, argv, &arguments);
+    const struct usage usage = {
+        .command = "show", .summary = "Shows a token's claims and times, never the token.", USAGE_OPTIONS(options)};
+    int r = options_profile(context, &usage, argc, argv, &profile);
     if (r != OPTIONS_GO)
         return r;
-    const char *profile = arguments.count > 0 ? arguments.values[0] : NULL;
-    r = context_open(context);
-    if (r != EXIT_DONE)
-        return r;
-    _cleanup_json_ json_object *parameters = json_object_new_object();
     _cleanup_json_ json_object *reply = NULL;
-    int error = MLTOKEN_ENOMEM;
-    if (parameters && json_put_text(parameters, "profile", profile) == 0 &&
-        (!remote || json_put_boolean(parameters, "remote", true) == 0))
-        error = agent_call(context, MESSAGE_INTERFACE ".Show", TAKE_PTR(parameters), &reply);
-    return error < 0 ? report(context, error, "cannot show the token", profile) : print(context, reply);
+    struct call call = {.method = MESSAGE_INTERFACE ".Show", .failure = "cannot show the token", .profile = profile};
+    call_text(&call, "profile", profile);
+    call_flag(&call, "remote", remote);
+    r = call_run(context, &call, &reply);
+    return r == EXIT_DONE ? print(context, reply) : r;
 }

@@ -182,19 +182,17 @@ static int print(struct context *context, json_object *agent, const struct list 
 
 int command_status(struct context *context, int argc, char **argv)
 {
+    const char *profile;
     const struct usage usage = {.command = "status",
-                                .arguments = "[PROFILE]",
-                                .summary = "Shows the agent and its profiles, or everything about one.",
-                                .most = 1};
-    struct arguments arguments;
-    int r = options_parse(context, &usage, argc, argv, &arguments);
+                                .summary = "Shows the agent and its profiles, or everything about one."};
+    int r = options_profile(context, &usage, argc, argv, &profile);
     if (r != OPTIONS_GO)
         return r;
     r = context_open(context);
     if (r != EXIT_DONE)
         return r;
     _cleanup_json_ json_object *agent = NULL, *profiles = json_object_new_array();
-    struct list list = {.profiles = profiles, .wanted = arguments.count > 0 ? arguments.values[0] : NULL};
+    struct list list = {.profiles = profiles, .wanted = profile};
     int error = profiles ? agent_call(context, MESSAGE_INTERFACE ".Status", NULL, &agent) : MLTOKEN_ENOMEM;
     if (error == 0 || error == MLTOKEN_EOLDAGENT || error == MLTOKEN_EDENIED) /* the latter two: get.sock */
         error = agent_call_more(context, MESSAGE_INTERFACE ".List", NULL, keep, &list);

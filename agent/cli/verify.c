@@ -71,8 +71,7 @@ int command_verify(struct context *context, int argc, char **argv)
     const struct usage usage = {.command = "verify",
                                 .arguments = "[--profile P] [--audience A]",
                                 .summary = "Checks a JWT from standard input and prints its claims.",
-                                .options = options,
-                                .option_count = ELEMENTS(options)};
+                                USAGE_OPTIONS(options)};
     struct arguments arguments;
     int r = options_parse(context, &usage, argc, argv, &arguments);
     if (r != OPTIONS_GO)
@@ -86,8 +85,8 @@ int command_verify(struct context *context, int argc, char **argv)
     _cleanup_json_wipe_ json_object *parameters = json_object_new_object();
     _cleanup_json_ json_object *reply = NULL;
     int error = MLTOKEN_ENOMEM;
-    if (parameters && json_put_text(parameters, "jwt", jwt.data) == 0 &&
-        json_put_text(parameters, "profile", profile) == 0 && json_put_text(parameters, "audience", audience) == 0)
+    if (json_put_text(parameters, "jwt", jwt.data) == 0 && json_put_text(parameters, "profile", profile) == 0 &&
+        json_put_text(parameters, "audience", audience) == 0)
         error = agent_call(context, MESSAGE_INTERFACE ".Verify", TAKE_PTR(parameters), &reply);
     if (error == MLTOKEN_EINVAL) { /* longer than a request may be */
         complain("verify: the JWT is too long for the agent");

@@ -146,7 +146,7 @@ int json_put(json_object *object, const char *name, json_object *value)
 {
     if (!value)
         return -ENOMEM;
-    if (json_object_object_add(object, name, value) < 0) {
+    if (!object || json_object_object_add(object, name, value) < 0) {
         json_object_put(value);
         return -ENOMEM;
     }

@@ -25,8 +25,9 @@ int json_boolean(json_object *, const char *name, bool *ret);
 int json_array(json_object *, const char *name, json_object **ret);
 int json_member(json_object *, const char *name, json_object **ret);
 
-/* Puts one member into an object; the object is left unchanged on failure: 0 or -ENOMEM. A NULL text and a
- * negative time put nothing: absent and null mean the same in our messages. */
+/* Puts one member into an object; the object is left unchanged on failure: 0 or -ENOMEM, which a NULL object (one that
+ * could not be made) gives too. A NULL text and a negative time put nothing: absent and null mean the same in our
+ * messages. */
 int json_put(json_object *, const char *name,
              json_object *value); /* takes `value`, also on failure; NULL value is -ENOMEM */
 int json_put_text(json_object *, const char *name, const char *text);

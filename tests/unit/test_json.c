@@ -341,6 +341,7 @@ static void test_put(void **state)
     assert_int_equal(json_put_time(object, "never", -1), 0);
     assert_int_equal(json_put_boolean(object, "b", false), 0);
     assert_int_equal(json_put(object, "x", NULL), -ENOMEM);
+    assert_int_equal(json_put_text(NULL, "x", "a"), -ENOMEM);
     assert_string_equal(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN),
                         "{\"text\":\"a\",\"i\":-5,\"when\":0,\"b\":false}");
 }
