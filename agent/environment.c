@@ -80,6 +80,7 @@ static const struct rule {
     {"DBUS_SESSION_BUS_ADDRESS", bus},
     {"DISPLAY", any},
     {"WAYLAND_DISPLAY", any},
+    {"XAUTHORITY", absolute},
     {"MLTOKEN_SOCK", any},
     {"MLTOKEN_CONFIG", any},
     {"MLTOKEN_AGENT_COMMAND", pid_and_fd},

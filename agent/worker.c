@@ -19,17 +19,20 @@ struct worker_job {
     struct worker_job *next, *previous; /* in the worker's ring */
     uint64_t id;
     bool sent, ended, reported, dying, kill_due;
+    bool hearing; /* inside `heard` */
+    int signal;   /* that ends it */
     enum worker_order order;
     enum worker_rule rule;
     struct buffer text;
-    int pipe; /* read end */
-    int give; /* write end, until it was sent */
+    int pipe; /* our end */
+    int give; /* its end, until it was sent */
     int status;
     int64_t timeout_ms;
     struct watch watch;
     struct timer deadline;
-    struct buffer output;
+    struct buffer input, output;
     int error;
+    worker_heard_fn *heard; /* NULL: the output is kept */
     worker_fn *fn;
     void *arg;
 };
@@ -54,17 +57,25 @@ static struct worker_job *job_free(struct worker_job *job)
     close_cleanup(&job->pipe);
     close_cleanup(&job->give);
     buffer_free(&job->text);
+    buffer_free(&job->input);
     buffer_free(&job->output);
     free(job);
     return NULL;
 }
+
+static bool is_program(const struct worker_job *job)
+{
+    return job->order == WORKER_RUN || job->order == WORKER_TALK;
+}
+
+static void on_grace(void *arg);
 
 /* Nobody waits for it any more. */
 static void job_end(struct worker_job *job)
 {
     if (job->sent) {
         job->worker->running--;
-        job->worker->programs -= job->order == WORKER_RUN;
+        job->worker->programs -= is_program(job);
     }
     if (!job->sent || job->reported) {
         job_free(job);
@@ -74,14 +85,19 @@ static void job_end(struct worker_job *job)
     timer_stop(&job->deadline);
     close(job->pipe);
     job->pipe = -1;
+    buffer_free(&job->input);
     buffer_free(&job->output);
     job->dying = job->kill_due = true;
     job->worker->dying++;
+    struct loop *loop = job->worker->loop;
+    bool gently = job->order == WORKER_TALK &&
+                  timer_start(loop, &job->deadline, loop_now(loop) + LIMIT_JOB_GRACE_MS, on_grace, job) == 0;
+    job->signal = gently ? SIGINT : SIGKILL;
 }
 
 static int send_kill(struct worker_job *job)
 {
-    struct worker_request request = {.id = job->id, .order = WORKER_KILL};
+    struct worker_request request = {.id = job->id, .order = WORKER_KILL, .rule = (uint32_t)job->signal};
     if (send(job->worker->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
     job->kill_due = false;
@@ -107,6 +123,14 @@ static const char *file_problem(int code, int *ret_error)
 }
 
 static void pump(struct worker *);
+
+static void on_grace(void *arg)
+{
+    struct worker_job *job = arg;
+    job->signal = SIGKILL;
+    job->kill_due = true;
+    pump(job->worker);
+}
 
 static void finish(struct worker_job *job)
 {
@@ -149,7 +173,7 @@ static void on_deadline(void *arg)
     abandon(arg, -ETIMEDOUT);
 }
 
-/* 1: it took some; 0: there is nothing now, or no more (job->ended); or what is wrong. */
+/* 1: it took some; 0: there is nothing now, or no more (job->ended); or what is wrong (-ECANCELED: nobody waits). */
 static int take_output(struct worker_job *job)
 {
     char bytes[16384];
@@ -158,15 +182,39 @@ static int take_output(struct worker_job *job)
         job->ended = n == 0 || (errno != EAGAIN && errno != EINTR);
         return 0;
     }
-    int r = buffer_append(&job->output, bytes, (size_t)n);
+    int r = 0;
+    if (job->heard) {
+        job->hearing = true;
+        job->heard(job->arg, (struct span){bytes, (size_t)n});
+        job->hearing = false;
+        r = job->fn ? 0 : -ECANCELED;
+    } else {
+        r = buffer_append(&job->output, bytes, (size_t)n);
+    }
     explicit_bzero(bytes, (size_t)n);
     return r < 0 ? r : 1;
 }
 
+/* Writes what waits, as far as it goes. A program that reads no more is about to end, and its report tells. */
+static void give_input(struct worker_job *job)
+{
+    ssize_t n = 1;
+    while (job->input.length > 0 && n > 0) {
+        n = send(job->pipe, job->input.data, job->input.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0)
+            buffer_consume(&job->input, (size_t)n);
+    }
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        buffer_clear(&job->input);
+    if (job->watch.loop)
+        (void)watch_modify(&job->watch, job->input.length ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 static void on_output(void *arg, uint32_t events)
 {
-    (void)events;
     struct worker_job *job = arg;
+    if (events & EPOLLOUT)
+        give_input(job);
     int r = take_output(job);
     if (r < 0)
         abandon(job, r);
@@ -216,7 +264,7 @@ static int send_job(struct worker_job *job)
     job->give = -1;
     job->sent = true;
     job->worker->running++;
-    job->worker->programs += job->order == WORKER_RUN;
+    job->worker->programs += is_program(job);
     return 0;
 }
 
@@ -227,7 +275,7 @@ static void pump(struct worker *worker)
     for (struct worker_job *job = worker->jobs.next; job != &worker->jobs && r == 0; job = job->next) {
         if (job->kill_due)
             r = send_kill(job);
-        else if (!job->sent && (job->order != WORKER_RUN || worker->programs < LIMIT_PROGRAMS) &&
+        else if (!job->sent && (!is_program(job) || worker->programs < LIMIT_PROGRAMS) &&
                  worker->running < LIMIT_JOBS && worker->running + worker->dying < WORKER_PROCESSES)
             r = send_job(job);
     }
@@ -259,11 +307,17 @@ static void on_reply(void *arg, uint32_t events)
     }
 }
 
+static int make_channel(const struct worker_job *job, int ret[static 2])
+{
+    return job->heard ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret)
+                      : pipe2(ret, O_CLOEXEC | O_NONBLOCK);
+}
+
 static int start(struct worker *worker, struct worker_job *model, size_t maximum, struct worker_job **ret)
 {
     int pipes[2];
     struct worker_job *job = calloc(1, sizeof(*job));
-    if (!job || pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0) {
+    if (!job || make_channel(model, pipes) < 0) {
         int error = job ? -errno : -ENOMEM;
         free(job);
         buffer_free(&model->text);
@@ -272,6 +326,7 @@ static int start(struct worker *worker, struct worker_job *model, size_t maximum
     *job = *model;
     job->worker = worker;
     job->id = ++worker->last_id;
+    job->input = BUFFER(LIMIT_JOB_INPUT);
     job->output = BUFFER(maximum);
     job->pipe = pipes[0];
     job->give = pipes[1];
@@ -316,10 +371,36 @@ int worker_run(struct worker *worker, char *const argv[], size_t maximum, int64_
     return start(worker, &model, maximum, ret);
 }
 
+int worker_talk(struct worker *worker, char *const argv[], int64_t timeout_ms, worker_heard_fn *heard, worker_fn *fn,
+                void *arg, struct worker_job **ret)
+{
+    struct worker_job model = {.order = WORKER_TALK,
+                               .timeout_ms = timeout_ms,
+                               .heard = heard,
+                               .fn = fn,
+                               .arg = arg,
+                               .text = BUFFER(WORKER_TEXT)};
+    for (char *const *word = argv; *word; word++)
+        buffer_append(&model.text, *word, strlen(*word) + 1);
+    return start(worker, &model, 0, ret);
+}
+
+int worker_say(struct worker_job *job, struct span bytes)
+{
+    int r = buffer_append(&job->input, bytes.data, bytes.length);
+    if (r == 0)
+        give_input(job);
+    return r;
+}
+
 void worker_cancel(struct worker_job *job)
 {
     if (!job || !job->fn)
         return;
+    if (job->hearing) { /* ended once it has been heard */
+        job->fn = NULL;
+        return;
+    }
     struct worker *worker = job->worker;
     job_end(job);
     pump(worker);

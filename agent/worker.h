@@ -17,6 +17,7 @@ struct worker_result {
     struct span output;
 };
 typedef void worker_fn(void *arg, const struct worker_result *);
+typedef void worker_heard_fn(void *arg, struct span);
 
 enum worker_rule {
     WORKER_SECRET_FILE, /* regular, owned by us or root, no access for others */
@@ -30,4 +31,11 @@ int worker_read(struct worker *, const char *path, enum worker_rule, size_t maxi
 /* argv[0] is found through the PATH of the agent's environment; stdin is /dev/null, stderr is dropped. */
 int worker_run(struct worker *, char *const argv[], size_t maximum, int64_t timeout_ms, worker_fn *, void *arg,
                struct worker_job **ret);
+/* A program that is talked with: it reads what worker_say() gives it from its standard input, and `heard` is told at
+ * once what it writes (there is no output at the end). It may be cancelled from there. A person may be looking at what
+ * it shows: its end is a SIGINT, and a SIGKILL if that did not do. */
+int worker_talk(struct worker *, char *const argv[], int64_t timeout_ms, worker_heard_fn *heard, worker_fn *, void *arg,
+                struct worker_job **ret);
+/* 0, -EMSGSIZE (it does not read), -ENOMEM. The bytes are wiped once they are written. */
+int worker_say(struct worker_job *, struct span);
 void worker_cancel(struct worker_job *);

@@ -59,7 +59,8 @@ static enum reader_exit read_file(const char *path, enum worker_rule rule, int t
     return n < 0 ? READER_FAILED : READER_OK;
 }
 
-static void run_program(char *text, size_t length, int to)
+/* Its standard output is `to`, and so is its input when it is talked with. */
+static void run_program(char *text, size_t length, bool talk, int to)
 {
     char *words[WORKER_TEXT / 2 + 1];
     size_t count = 0;
@@ -67,7 +68,7 @@ static void run_program(char *text, size_t length, int to)
         words[count++] = text + at;
     words[count] = NULL;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (count == 0 || null < 0 || dup2(null, 0) < 0 || dup2(to, 1) < 0 || dup2(null, 2) < 0)
+    if (count == 0 || null < 0 || dup2(talk ? to : null, 0) < 0 || dup2(to, 1) < 0 || dup2(null, 2) < 0)
         _exit(126);
     close_range(3, ~0U, 0);
     execvp(words[0], words);
@@ -78,16 +79,18 @@ static void job_process(const struct worker_request *request, char *text, size_t
 {
     sigset_t none;
     sigemptyset(&none);
-    (void)setpgid(0, 0);
+    if (request->order != WORKER_TALK || setsid() < 0) /* no terminal of ours may stop one that asks on another */
+        (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
     if (request->order == WORKER_READ) {
         to = dup2(to, WORKER_FD); /* a reader that hangs must not keep the worker's socket open */
         close_range(WORKER_FD + 1, ~0U, 0);
         _exit((int)read_file(text, (enum worker_rule)request->rule, to));
     }
-    run_program(text, length, to);
+    run_program(text, length, request->order == WORKER_TALK, to);
 }
 
 static void report(int socket, uint64_t id, int status)
@@ -108,11 +111,11 @@ static void start_job(int socket, const struct worker_request *request, char *te
         *job = (struct job){.id = request->id, .pid = pid};
 }
 
-static void kill_job(uint64_t id)
+static void kill_job(uint64_t id, int signal)
 {
     for (size_t i = 0; i < ELEMENTS(jobs); i++)
-        if (jobs[i].pid && jobs[i].id == id && kill(-jobs[i].pid, SIGKILL) < 0)
-            (void)kill(jobs[i].pid, SIGKILL); /* it has not made its group yet */
+        if (jobs[i].pid && jobs[i].id == id && kill(-jobs[i].pid, signal) < 0)
+            (void)kill(jobs[i].pid, signal); /* it has not made its group yet */
 }
 
 /* One request, or the end: when the agent is gone, so are we and (by PDEATHSIG) the jobs. */
@@ -137,7 +140,7 @@ static void take_request(int socket)
     if (header && header->cmsg_type == SCM_RIGHTS)
         memcpy(&to, CMSG_DATA(header), sizeof(to));
     if (request.order == WORKER_KILL)
-        kill_job(request.id);
+        kill_job(request.id, (int)request.rule);
     else
         start_job(socket, &request, text, length, to);
 }

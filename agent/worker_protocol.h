@@ -5,14 +5,14 @@
 #include "worker.h"
 #include <stdint.h>
 
-enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL };
+enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL, WORKER_TALK };
 
-/* Agent to worker. For READ and RUN the write end of a pipe comes along (SCM_RIGHTS); the text follows the record:
- * a path, or the words of a command, each ended by a NUL. */
+/* Agent to worker. For READ and RUN the write end of a pipe comes along (SCM_RIGHTS), for TALK an end of a socketpair;
+ * the text follows the record: a path, or the words of a command, each ended by a NUL. */
 struct worker_request {
     uint64_t id;
     uint32_t order;
-    uint32_t rule;
+    uint32_t rule; /* of KILL: the signal */
 };
 enum {
     WORKER_TEXT = 8192,

@@ -64,11 +64,13 @@
 #define LIMIT_AUDIT_MS         60000 /* repeats are told so often */
 
 /* secrets */
-#define LIMIT_SECRET     (64 * 1024) /* one secret: a refresh token, a password */
-#define LIMIT_ARENA      (4 * 1024 * 1024)
-#define LIMIT_COMMAND_MS 10000 /* command: and file: sources */
-#define LIMIT_JOBS       64    /* programs and file readers at once */
-#define LIMIT_PROGRAMS   48    /* of these: programs that hang must leave room for the readers of files */
+#define LIMIT_SECRET       (64 * 1024) /* one secret: a refresh token, a password */
+#define LIMIT_ARENA        (4 * 1024 * 1024)
+#define LIMIT_COMMAND_MS   10000       /* command: and file: sources */
+#define LIMIT_JOBS         64          /* programs and file readers at once */
+#define LIMIT_PROGRAMS     48          /* of these: programs that hang must leave room for the readers of files */
+#define LIMIT_JOB_INPUT    (64 * 1024) /* that a program has not read yet */
+#define LIMIT_JOB_GRACE_MS 2000        /* from the polite end of a program that is talked with to the other one */
 
 /* stores */
 #define LIMIT_STORE_FRAME   (LIMIT_SECRET + 8192)
