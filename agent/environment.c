@@ -78,6 +78,7 @@ static const struct rule {
     {"XDG_STATE_HOME", absolute},
     {"XDG_RUNTIME_DIR", absolute},
     {"DBUS_SESSION_BUS_ADDRESS", bus},
+    {"DBUS_SYSTEM_BUS_ADDRESS", bus},
     {"DISPLAY", any},
     {"WAYLAND_DISPLAY", any},
     {"XAUTHORITY", absolute},

@@ -3,47 +3,23 @@
 #include "cleanup.h"
 #include "log.h"
 #include "store/backend.h"
-#include "store/protocol.h"
+#include "store/child.h"
 #include "text.h"
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-enum {
-    MOST_DYING = 4,    /* programs that were killed and have not ended: what they wait for never comes */
-    MOST_ITEMS = 4096, /* in one list */
-    END_MS = 1000,     /* for a program to end by itself when the agent does */
-};
-
-/* A program that was killed, until the kernel has ended it. */
-struct corpse {
-    struct process *process;
-    struct watch watch;
-    int pidfd;
-    pid_t pid;
-};
+enum { MOST_ITEMS = 4096 /* in one list */ };
 
 struct process {
     struct store store;
     char *path;
     char *const *setting;
-    int fd, pidfd; /* -1: it does not run */
-    pid_t pid;
-    struct watch on_bytes, on_end;
+    struct child child;
     struct timer deadline;
     struct task task;
-    struct buffer in, out;
-    size_t sent;
     bool greeted, asked; /* the program said hello; the first call is under way */
     bool waited;         /* the present call's deadline was put off already */
     uint64_t last_id;
     char waiting[LIMIT_TEXT];
-    struct corpse corpses[MOST_DYING];
 };
 
 static void pump(struct process *);
@@ -55,173 +31,17 @@ static struct process *process_of(struct store *store)
 
 /* ---- the program's life ---- */
 
-static void bury(struct corpse *corpse)
-{
-    watch_stop(&corpse->watch);
-    close(corpse->pidfd);
-    corpse->pid = 0;
-}
-
-static void on_dead(void *arg, uint32_t events)
-{
-    struct corpse *corpse = arg;
-    (void)events;
-    if (waitpid(corpse->pid, NULL, WNOHANG) != 0)
-        bury(corpse);
-}
-
-static struct corpse *free_corpse(struct process *process)
-{
-    for (size_t i = 0; i < MOST_DYING; i++)
-        if (!process->corpses[i].pid)
-            return &process->corpses[i];
-    return NULL;
-}
-
-/* Ends the program. It is waited for from the loop: what sleeps in the kernel may take for ever. There is a place for
- * it, or it would not have been started. */
+/* While a person is being asked it may close the window first: it does nothing else any more. */
 static void end_program(struct process *process)
 {
-    if (process->fd < 0)
-        return;
-    watch_stop(&process->on_bytes);
-    watch_stop(&process->on_end);
     timer_stop(&process->deadline);
-    close_cleanup(&process->fd);
-    process->fd = -1;
-    (void)kill(process->pid, SIGKILL);
-    struct corpse *corpse = free_corpse(process);
-    if (waitpid(process->pid, NULL, WNOHANG) == process->pid || !corpse) {
-        close_cleanup(&process->pidfd);
-    } else {
-        *corpse = (struct corpse){.process = process, .pidfd = process->pidfd, .pid = process->pid};
-        (void)watch_start(process->store.loop, &corpse->watch, corpse->pidfd, EPOLLIN, on_dead, corpse);
-    }
-    process->pidfd = -1;
-    buffer_clear(&process->in);
-    buffer_clear(&process->out);
-    process->greeted = process->asked = false;
+    child_end(&process->child, process->waited);
+    process->greeted = process->asked = process->waited = false;
     *process->waiting = '\0';
-}
-
-/* What the program gets of the agent's environment: enough to find a person's bus, files and keys. */
-static char **make_environment(const struct process *process)
-{
-    static const char *const names[] = {"PATH",
-                                        "HOME",
-                                        "USER",
-                                        "LANG",
-                                        "LC_ALL",
-                                        "DISPLAY",
-                                        "WAYLAND_DISPLAY",
-                                        "DBUS_SESSION_BUS_ADDRESS",
-                                        "XDG_RUNTIME_DIR",
-                                        "XDG_STATE_HOME",
-                                        "XDG_CONFIG_HOME",
-                                        "CREDENTIALS_DIRECTORY",
-                                        "MLTOKEN_KEY_FILE",
-                                        "ASAN_OPTIONS",
-                                        "LSAN_OPTIONS",
-                                        "UBSAN_OPTIONS",
-                                        "TSAN_OPTIONS"};
-    char **entries = calloc(ELEMENTS(names) + 2, sizeof(*entries));
-    const char *setting = *process->setting;
-    size_t count = 0;
-    for (size_t i = 0; entries && i < ELEMENTS(names); i++) {
-        const char *value = getenv(names[i]);
-        size_t length = strlen(names[i]);
-        bool replaced = setting && strncmp(setting, names[i], length) == 0 && setting[length] == '=';
-        if (value && !replaced && asprintf(&entries[count], "%s=%s", names[i], value) >= 0)
-            count++;
-    }
-    if (entries && setting && (entries[count] = strdup(setting)))
-        count++;
-    if (entries)
-        entries[count] = NULL;
-    return entries;
-}
-
-static void free_environment(char **entries)
-{
-    for (char **entry = entries; entry && *entry; entry++)
-        free(*entry);
-    free(entries);
-}
-
-static int spawn(struct process *process, int fd)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    char *argv[] = {process->path, NULL};
-    char **environment = make_environment(process);
-    if (!environment)
-        return -ENOMEM;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int r = posix_spawn_file_actions_init(&actions);
-    if (r == 0 && (r = posix_spawnattr_init(&attributes)) != 0)
-        (void)posix_spawn_file_actions_destroy(&actions);
-    if (r != 0) {
-        free_environment(environment);
-        return -r;
-    }
-    r = posix_spawn_file_actions_adddup2(&actions, fd, 0);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, fd, 1);
-    if (r == 0)
-        r = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    if (r == 0)
-        r = posix_spawnattr_setsigmask(&attributes, &none);
-    if (r == 0)
-        r = posix_spawnattr_setsigdefault(&attributes, &all);
-    if (r == 0)
-        r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    if (r == 0)
-        r = posix_spawn(&process->pid, process->path, &actions, &attributes, argv, environment);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    (void)posix_spawnattr_destroy(&attributes);
-    free_environment(environment);
-    return -r;
 }
 
 static void on_bytes(void *arg, uint32_t events);
 static void on_end(void *arg, uint32_t events);
-
-static int start_program(struct process *process)
-{
-    int pair[2];
-    if (access(process->path, X_OK) < 0)
-        return -errno;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    int r = spawn(process, pair[1]);
-    close(pair[1]);
-    if (r < 0) {
-        close(pair[0]);
-        return r;
-    }
-    process->fd = pair[0];
-    (void)fcntl(process->fd, F_SETFL, O_NONBLOCK);
-    process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
-    r = process->pidfd < 0 ? -errno : 0;
-    if (r == 0)
-        r = watch_start(process->store.loop, &process->on_end, process->pidfd, EPOLLIN, on_end, process);
-    if (r == 0)
-        r = watch_start(process->store.loop, &process->on_bytes, process->fd, EPOLLIN, on_bytes, process);
-    if (r < 0) {
-        if (process->pidfd < 0) { /* nothing tells of its end: wait for it here, it has just begun */
-            (void)kill(process->pid, SIGKILL);
-            (void)waitpid(process->pid, NULL, 0);
-            close(process->fd);
-            process->fd = -1;
-        }
-        end_program(process);
-    }
-    return r;
-}
-
-static int receive(struct process *);
 static void take_frames(struct process *);
 
 /* ---- failures ---- */
@@ -300,9 +120,9 @@ static void on_end(void *arg, uint32_t events)
 {
     struct process *process = arg;
     (void)events;
-    while (process->fd >= 0 && receive(process) > 0) /* its last words may be the answer */
+    while (child_runs(&process->child) && child_receive(&process->child) > 0) /* its last words may be the answer */
         take_frames(process);
-    if (process->fd >= 0)
+    if (child_runs(&process->child))
         ended(process);
 }
 
@@ -346,6 +166,14 @@ static ssize_t read_items(struct span value, struct store_item items[static MOST
     return (ssize_t)count;
 }
 
+/* The request at hand has its answer. */
+static void settle(struct process *process)
+{
+    timer_stop(&process->deadline);
+    process->asked = process->waited = false;
+    *process->waiting = '\0';
+}
+
 static void answer_list(struct process *process, struct store_call *call, struct span value)
 {
     _cleanup_free_ struct store_item *items = calloc(MOST_ITEMS, sizeof(*items));
@@ -354,7 +182,7 @@ static void answer_list(struct process *process, struct store_call *call, struct
         give_up(process, "gave a list that is none");
         return;
     }
-    process->asked = false;
+    settle(process);
     store_answer(call, &(struct store_result){.items = items, .item_count = (size_t)count});
 }
 
@@ -377,9 +205,7 @@ static void answer_call(struct process *process, struct store_call *call, const 
     result.value = value;
     if (result.error && !result.reason)
         result.reason = "no reason was given";
-    timer_stop(&process->deadline);
-    process->asked = process->waited = false;
-    *process->waiting = '\0';
+    settle(process);
     store_answer(call, &result);
 }
 
@@ -430,60 +256,26 @@ static void take_frame(struct process *process, const struct store_frame *frame)
         give_up(process, "gave an answer that is none");
 }
 
-/* Whole frames, one after the other; each may end the program, and its bytes with it. */
+/* Whole frames, one after the other; each may end the program. */
 static void take_frames(struct process *process)
 {
-    while (process->fd >= 0) {
-        struct store_frame frame;
-        ssize_t length = store_frame_find(&process->in);
-        if (length == -EAGAIN)
-            return;
-        if (length < 0 || store_frame_read(process->in.data, (size_t)length, &frame) < 0) {
-            give_up(process, "wrote something that is no message");
-            return;
-        }
-        struct buffer taken = process->in; /* it stays while those who are told may end the program */
-        process->in = BUFFER(LIMIT_STORE_FRAME + 4);
-        buffer_append(&process->in, taken.data + length, taken.length - (size_t)length);
+    struct store_frame frame;
+    struct buffer bytes;
+    int r;
+    while ((r = child_take(&process->child, &bytes, &frame)) > 0) {
         take_frame(process, &frame);
-        buffer_free(&taken);
+        buffer_free(&bytes);
     }
-}
-
-static int receive(struct process *process)
-{
-    struct buffer *in = &process->in;
-    size_t room = in->maximum - in->length < 16384 ? in->maximum - in->length : 16384;
-    if (buffer_reserve(in, room) < 0)
-        return -ENOMEM;
-    ssize_t n = recv(process->fd, in->data + in->length, room, MSG_DONTWAIT);
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-    if (n == 0)
-        return -EPIPE;
-    in->length += (size_t)n;
-    in->data[in->length] = '\0';
-    return 1;
-}
-
-/* Sends what is left of the request. */
-static void send_some(struct process *process)
-{
-    size_t left = process->out.length - process->sent;
-    ssize_t n = left ? send(process->fd, process->out.data + process->sent, left, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
-    if (n > 0)
-        process->sent += (size_t)n;
-    if (process->sent == process->out.length)
-        buffer_free(&process->out);
-    (void)watch_modify(&process->on_bytes, process->sent < process->out.length ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    if (r < 0)
+        give_up(process, "wrote something that is no message");
 }
 
 static void on_bytes(void *arg, uint32_t events)
 {
     struct process *process = arg;
     if (events & EPOLLOUT)
-        send_some(process);
-    int r = receive(process);
+        child_send_more(&process->child);
+    int r = child_receive(&process->child);
     if (r > 0)
         take_frames(process);
     else if (r == -ENOMEM)
@@ -495,7 +287,7 @@ static void on_bytes(void *arg, uint32_t events)
 
 /* ---- requests ---- */
 
-static int write_request(struct process *process, const struct store_call *call)
+static int send_request(struct process *process, const struct store_call *call)
 {
     static const char *const ops[] = {
         [STORE_GET] = "get", [STORE_PUT] = "put", [STORE_DROP] = "drop", [STORE_LIST] = "list"};
@@ -510,23 +302,21 @@ static int write_request(struct process *process, const struct store_call *call)
         {"binding", *call->binding ? call->binding : NULL},
         {"expect", call->op == STORE_PUT && call->expect != STORE_ANY ? expect : NULL},
     };
-    process->out = BUFFER(LIMIT_STORE_FRAME + 4);
-    process->sent = 0;
-    return store_frame_write(&process->out, fields, ELEMENTS(fields),
-                             call->value ? secret_span(call->value) : (struct span){0});
+    return child_send(&process->child, fields, ELEMENTS(fields),
+                      call->value ? secret_span(call->value) : (struct span){0});
 }
 
 static int start_if_needed(struct process *process)
 {
     char reason[LIMIT_TEXT];
-    if (process->fd >= 0)
+    if (child_runs(&process->child))
         return 0;
-    if (!free_corpse(process)) {
+    if (!child_may_start(&process->child)) {
         (void)snprintf(reason, sizeof(reason), "programs of store %s hang and cannot be ended", process->store.name);
         fail_all(process, STORE_FAILED, reason);
         return -EBUSY;
     }
-    int r = start_program(process);
+    int r = child_start(&process->child, process->path, *process->setting, on_bytes, on_end, process);
     if (r < 0) {
         (void)snprintf(reason, sizeof(reason),
                        r == -ENOENT ? "there is no program mltoken-store-%s" : "mltoken-store-%s: %s",
@@ -542,9 +332,8 @@ static void on_task(void *arg)
     struct store_call *call = store_first(&process->store);
     if (!call || process->asked || start_if_needed(process) < 0)
         return;
-    int r = write_request(process, call);
+    int r = send_request(process, call);
     if (r < 0) {
-        buffer_free(&process->out);
         store_answer_error(call, r, r == -EMSGSIZE ? "the secret is too long to be kept" : strerror(-r));
         pump(process);
         return;
@@ -553,7 +342,6 @@ static void on_task(void *arg)
     process->waited = false;
     (void)timer_start(process->store.loop, &process->deadline, loop_now(process->store.loop) + LIMIT_STORE_MS,
                       on_deadline, process);
-    send_some(process);
 }
 
 /* Sends the next request, from a task: nobody is told from within a call. */
@@ -574,25 +362,12 @@ static const char *waiting(const struct store *store)
     return *process->waiting ? process->waiting : NULL;
 }
 
-/* The program reads the end of its stream, and may finish what it is at. */
 static void process_free(struct store *store)
 {
     struct process *process = process_of(store);
-    if (process->fd >= 0) {
-        watch_stop(&process->on_bytes);
-        watch_stop(&process->on_end);
-        (void)shutdown(process->fd, SHUT_WR);
-        struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
-        (void)poll(&end, 1, END_MS);
-        end_program(process);
-    }
-    for (size_t i = 0; i < MOST_DYING; i++)
-        if (process->corpses[i].pid)
-            bury(&process->corpses[i]);
+    child_free(&process->child);
     timer_stop(&process->deadline);
     task_stop(&process->task);
-    buffer_free(&process->in);
-    buffer_free(&process->out);
     free(process->path);
     free(process);
 }
@@ -603,9 +378,7 @@ int store_process_new(struct loop *loop, const char *name, const char *path, cha
     struct process *process = calloc(1, sizeof(*process));
     if (!process)
         return -ENOMEM;
-    process->fd = process->pidfd = -1;
-    process->in = BUFFER(LIMIT_STORE_FRAME + 4);
-    process->out = BUFFER(LIMIT_STORE_FRAME + 4);
+    child_init(&process->child, loop);
     process->path = strdup(path);
     process->setting = setting;
     int r = store_init(&process->store, &kind, loop, name);

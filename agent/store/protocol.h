@@ -3,11 +3,12 @@
  *
  * The program is started when it is first needed, with one stream socket as its descriptors 0 and 1 (2 goes to the
  * agent's log at debug level), `/` as directory, and an environment of what a store can need and no more: HOME,
- * XDG_STATE_HOME, XDG_RUNTIME_DIR, DBUS_SESSION_BUS_ADDRESS, CREDENTIALS_DIRECTORY, and MLTOKEN_KEY_FILE, which is
- * key_file of [agent]. It ends when it reads the end of the stream. Both sides write frames: four bytes, the big-endian
- * length of what follows, at most LIMIT_STORE_FRAME; then lines KEY=VALUE, each ended by a newline, then an empty line,
- * then the value (any bytes, to the end of the frame). Keys are [a-z_]+ and come once, STORE_FIELDS at most; values
- * hold no control characters. Unknown keys are ignored, a frame that is not so ends the program.
+ * XDG_STATE_HOME, XDG_RUNTIME_DIR, DBUS_SESSION_BUS_ADDRESS, DBUS_SYSTEM_BUS_ADDRESS, CREDENTIALS_DIRECTORY, and
+ * MLTOKEN_KEY_FILE, which is key_file of [agent]. It ends when it reads the end of the stream. Both sides write frames:
+ * four bytes, the big-endian length of what follows, at most LIMIT_STORE_FRAME; then lines KEY=VALUE, each ended by a
+ * newline, then an empty line, then the value (any bytes, to the end of the frame). Keys are [a-z_]+ and come once,
+ * STORE_FIELDS at most; values hold no control characters. Unknown keys are ignored, a frame that is not so ends the
+ * program.
  *
  * First the program says: hello=1, name=NAME, memory=locked|unlocked (could it lock what holds secrets?). Then it
  * answers one request after the other, each with the request's id (1 to 32 of [A-Za-z0-9_-]):
@@ -39,7 +40,8 @@
  * overwritten), full, denied, busy (another agent is at it: try again), invalid (the request makes no sense),
  * unsupported (an op this store has not). An unknown kind is a failure like denied. No answer within LIMIT_STORE_MS
  * (LIMIT_STORE_WAIT_MS after `waiting`): the agent kills the program, says StoreUnavailable, and starts it anew with
- * the next request.
+ * the next request. After `waiting` it sends SIGTERM, and SIGKILL a moment later: the program may close the window in
+ * which it asks, and does nothing more to what it keeps.
  *
  * This file is the frames alone: pure, used by both sides. */
 #pragma once

@@ -174,6 +174,7 @@ static void test_hostile(void **state)
                            TEXT("TZ=:/etc/shadow"),
                            TEXT("XDG_RUNTIME_DIR=relative"),
                            TEXT("DBUS_SESSION_BUS_ADDRESS=unixexec:path=/bin/sh"),
+                           TEXT("DBUS_SYSTEM_BUS_ADDRESS=unixexec:path=/bin/sh"),
                            TEXT("LISTEN_PID=1"),
                            TEXT("LISTEN_FDS=1"),
                            TEXT("CI_SECRET=" SECRET),

@@ -9,6 +9,7 @@
 
 #include "store/process.c" /* NOLINT: it is built again, with these */
 #include "store_fixture.h"
+#include <signal.h>
 #include <sys/stat.h>
 
 static const char program[] =
@@ -70,6 +71,11 @@ static const char program[] =
     "write(good)\n"
     "    elif do == 'wait-for-ever':\n"
     "        while True: write(frame(id=id, result='waiting', reason='a person is asked')); time.sleep(0.2)\n"
+    "    elif do in ('wait-term', 'wait-stubborn'):\n"
+    "        signal.signal(signal.SIGTERM, lambda *_: (note('closed'), do == 'wait-term' and os._exit(0)))\n"
+    "        note('pid ' + str(os.getpid()))\n"
+    "        write(frame(id=id, result='waiting', reason='a person is asked'))\n"
+    "        while True: time.sleep(60)\n"
     "    elif do == 'list':\n"
     "        write(frame(b'p\\tt\\t' + b'a' * 64 + b'\\nq\\tu\\t' + b'b' * 64 + b'\\n', id=id, result='ok'))\n"
     "    elif do == 'bad-list': write(frame(b'p\\tt\\tab\\n', id=id, result='ok'))\n"
@@ -386,6 +392,46 @@ static void waiting_for_a_person(void **state)
     assert_null(store_waiting(store));
 }
 
+/* It closes its window in a moment of its own, in which nothing else waits; one that does not is killed. */
+static void ending_while_a_person_is_asked(void **state)
+{
+    static const char *const words[] = {"wait-term", "wait-stubborn"};
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(words); i++) {
+        struct told told = {0}, next = {0};
+        script(words[i]);
+        write_file("notes", "", 0600);
+        ask(&told);
+        wait_for(&told);
+        assert_int_equal(STORE_FAILED, told.error);
+        ask(&next);
+        wait_for(&next);
+        assert_int_equal(0, next.error);
+        const char *pid = strstr(read_notes(), "pid ");
+        assert_non_null(pid);
+        pid_t number = (pid_t)strtol(pid + 4, NULL, 10);
+        for (int j = 0; j < 1000 && kill(number, 0) == 0; j++)
+            spin(10);
+        assert_int_equal(-1, kill(number, 0));
+        assert_non_null(strstr(read_notes(), "closed"));
+    }
+}
+
+/* The deadline of a request ends with its answer, whatever it was. */
+static void one_that_has_nothing_to_do(void **state)
+{
+    struct told told = {0};
+    (void)state;
+    script("list");
+    list(&told, NULL);
+    wait_for(&told);
+    spin(LIMIT_STORE_MS + 500);
+    ask(&told);
+    wait_for(&told);
+    assert_int_equal(0, told.error);
+    assert_int_equal(1, starts());
+}
+
 static void cancelling(void **state)
 {
     struct told gone = {0}, next = {0};
@@ -416,6 +462,8 @@ int main(void)
         TEST(one_that_never_begins),
         TEST(one_that_is_not_there),
         TEST(waiting_for_a_person),
+        TEST(ending_while_a_person_is_asked),
+        TEST(one_that_has_nothing_to_do),
         TEST(cancelling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
