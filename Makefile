@@ -68,7 +68,7 @@ CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
-PROGRAMS  := $(if $(wildcard agent/main.c),$(BUILD)/mltoken-agent) $(if $(CLI_SRC),$(BUILD)/mltoken) $(STORES)
+PROGRAMS  := $(BUILD)/mltoken-agent $(BUILD)/mltoken-agent-main $(if $(CLI_SRC),$(BUILD)/mltoken) $(STORES)
 LIBRARIES := $(BUILD)/libmltoken.a $(if $(wildcard lib/mltoken.map),$(BUILD)/libmltoken.so.0 $(BUILD)/mltoken.pc)
 
 all: $(PROGRAMS) $(LIBRARIES)
@@ -105,7 +105,11 @@ $(BUILD)/libmltoken.so.0: $(call objects,$(LIB_SRC)) lib/mltoken.map
 $(BUILD)/mltoken.pc: lib/mltoken.pc.in Makefile
 	$(call say,GEN,$@)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $< > $@
 
-$(BUILD)/mltoken-agent: $(call objects,agent/main.c) $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
+# linked with libc alone: agent/prepare.h says why
+$(BUILD)/mltoken-agent: $(call objects,agent/first_main.c) $(BUILD)/agent.a $(call objects,$(addprefix lib/common/,buffer.c socket_path.c text.c))
+	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/mltoken-agent-main: $(call objects,agent/main.c) $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
 
 $(BUILD)/mltoken-store-file: $(call objects,agent/store/file_main.c $(SEALED_SRC) $(STORE_SRC))
@@ -218,7 +222,7 @@ $(BUILD)/bench/%: tests/bench/%.c
 MAN := $(wildcard lib/man/*.[1-8])
 UNITS := mltoken-agent.socket mltoken-agent.service
 EXAMPLES := $(docdir)/examples
-INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,$(notdir $(STORES))) $(includedir)/mltoken.h \
+INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,mltoken-agent-main $(notdir $(STORES))) $(includedir)/mltoken.h \
     $(addprefix $(libdir)/,libmltoken.so.0 libmltoken.so libmltoken.a pkgconfig/mltoken.pc) \
     $(foreach page,$(MAN),$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) $(addprefix $(systemduserunitdir)/,$(UNITS)) \
     $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf
@@ -226,7 +230,7 @@ INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecd
 install: all
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
 	$(call say,INSTALL,$(DESTDIR)$(bindir))$(INSTALL) -m 755 $(BUILD)/mltoken $(BUILD)/mltoken-agent $(DESTDIR)$(bindir)
-	$(call say,INSTALL,$(DESTDIR)$(libexecdir))$(INSTALL) -m 755 $(STORES) $(DESTDIR)$(libexecdir)/mltoken
+	$(call say,INSTALL,$(DESTDIR)$(libexecdir))$(INSTALL) -m 755 $(BUILD)/mltoken-agent-main $(STORES) $(DESTDIR)$(libexecdir)/mltoken
 	$(call say,INSTALL,$(DESTDIR)$(libdir))$(INSTALL) -m 644 $(BUILD)/libmltoken.so.0 $(BUILD)/libmltoken.a $(DESTDIR)$(libdir)
 	$(Q)ln -sf libmltoken.so.0 $(DESTDIR)$(libdir)/libmltoken.so
 	$(Q)$(INSTALL) -m 644 $(BUILD)/mltoken.pc $(DESTDIR)$(libdir)/pkgconfig

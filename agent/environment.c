@@ -187,11 +187,13 @@ static int add_rule(struct new_environment *new, const struct rule *rule)
 /* The names of env: sources are found without understanding the file: that is done once, behind the exec. */
 static int add_mentioned(struct new_environment *new, struct span text)
 {
+    static const char prefix[] = "env:";
+    const size_t length = sizeof(prefix) - 1;
     struct ini ini = ini_open(text);
     struct ini_item item;
+    if (text.length == 0 || !memmem(text.data, text.length, prefix, length)) /* spares a start the reading of it all */
+        return 0;
     while (ini_next(&ini, &item)) {
-        static const char prefix[] = "env:";
-        const size_t length = sizeof(prefix) - 1;
         if (item.kind != INI_PAIR || item.value.length <= length || memcmp(item.value.data, prefix, length) != 0)
             continue;
         struct span name = {item.value.data + length, item.value.length - length};
@@ -287,14 +289,18 @@ static int open_standard(void)
     return 0;
 }
 
-static int execute_anew(char *const argv[])
+int environment_execute(const char *program, char *const argv[], const int *keep, size_t keep_count)
 {
     struct new_environment new = {0};
-    int r = build(&new);
+    int r = open_standard();
+    if (r == 0)
+        r = close_others(keep, keep_count);
+    if (r == 0)
+        r = build(&new);
     if (r == 0 && chdir("/") < 0)
         r = -errno;
     if (r == 0) {
-        (void)execve("/proc/self/exe", argv, new.entries);
+        (void)execve(program, argv, new.entries);
         r = -errno;
     }
     for (size_t i = 0; i < new.count; i++)
@@ -305,14 +311,13 @@ static int execute_anew(char *const argv[])
 int environment_clean(char *const argv[], const int *keep, size_t keep_count)
 {
     const char *mark = getenv(MARK);
-    bool again = mark && digits(mark) && strtoll(mark, NULL, 10) == getpid();
+    if (!mark || !digits(mark) || strtoll(mark, NULL, 10) != getpid())
+        return environment_execute("/proc/self/exe", argv, keep, keep_count);
     int r = open_standard();
     if (r == 0)
         r = close_others(keep, keep_count);
     if (r < 0)
         return r;
-    if (!again)
-        return execute_anew(argv);
     if (!all_clean())
         return -ELOOP;
     unsetenv(MARK);

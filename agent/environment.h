@@ -1,7 +1,7 @@
-/* The agent's environment is an allow-list of its own, whoever started it (INTERFACE section 2): the agent executes
- * itself anew with it, from /, with no descriptors but 0 to 2, the manager's listening sockets and those it asks to
+/* The agent's environment is an allow-list of its own, whoever started it (INTERFACE section 2): it is executed with
+ * that (prepare.h), from /, with no descriptors but 0 to 2, the manager's listening sockets and those it asks to
  * keep. What the loader and the libraries would act on (LD_*, SSLKEYLOGFILE, proxies, locale paths) is gone before
- * main() runs again.
+ * the agent's main() runs.
  *
  * The values of env: sources travel through that exec under names of our own (MLTOKEN_VALUE_...), are then moved into
  * the arena of secrets and wiped from the memory that /proc/PID/environ shows. Only names that the configuration
@@ -14,6 +14,9 @@
 #include "secret.h"
 #include <stddef.h>
 
+/* Does not return, but executes `program` in the clean environment with the descriptors that environment_clean() is to
+ * find. A negative errno: it could not. */
+int environment_execute(const char *program, char *const argv[], const int *keep, size_t keep_count);
 /* Returns 0 when the process already runs in the clean environment; else it does not return but executes itself anew.
  * `keep`: further descriptors to leave open, known by number to the new image. A negative errno: it could not (-ELOOP:
  * it was executed anew and the environment is still not clean). */

@@ -1,16 +1,14 @@
-/* mltoken-agent: see mltoken-agent(1). Only wires. */
+/* mltoken-agent-main, the agent itself: see mltoken-agent(1), and prepare.h for what came before. Only wires. */
 #include "authority/http.h"
 #include "cleanup.h"
-#include "command.h"
 #include "config.h"
 #include "doctor.h"
 #include "environment.h"
-#include "hardening.h"
 #include "log.h"
 #include "notify.h"
+#include "prepare.h"
 #include "secret.h"
 #include "service.h"
-#include "text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,99 +16,15 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { EXIT_USAGE = 2, EXIT_OWN = 125 /* our own failure when a command's status is to be passed on */ };
-
-struct options {
-    bool foreground, debug, autostart;
-    bool check, doctor;
-    const char *file; /* --check's, or --doctor's profile */
-    char **command;
-};
-
-static const char usage[] =
-    "usage: mltoken-agent [--foreground] [--debug]\n"
-    "       mltoken-agent --check [FILE]\n"
-    "       mltoken-agent --doctor [PROFILE]\n"
-    "       mltoken-agent [--debug] -- COMMAND [ARGUMENT ...]\n"
-    "Serves tokens to this user's programs; mltoken starts it by itself. See mltoken-agent(1).\n";
-
-static int refuse_option(const char *option)
-{
-    static const char *const known[] = {"--foreground", "--debug",   "--autostart", "--check",
-                                        "--doctor",     "--version", "--help"};
-    const char *nearest = text_nearest(option, known, ELEMENTS(known));
-    char clean[64];
-    text_clean_into(clean, sizeof(clean), span_of(option));
-    (void)fprintf(stderr, "mltoken-agent: unknown option %s%s%s%s\n", clean, nearest ? "; did you mean " : "",
-                  nearest ? nearest : "", nearest ? "?" : "");
-    return EXIT_USAGE;
-}
-
-/* -1: go on; else the exit status. */
-static int read_options(char **argv, struct options *ret)
-{
-    for (char **arg = argv + 1; *arg; arg++) {
-        if (strcmp(*arg, "--foreground") == 0) {
-            ret->foreground = true;
-        } else if (strcmp(*arg, "--debug") == 0) {
-            ret->debug = true;
-        } else if (strcmp(*arg, "--autostart") == 0) {
-            ret->autostart = true;
-        } else if (strcmp(*arg, "--check") == 0 || strcmp(*arg, "--doctor") == 0) {
-            *(arg[0][2] == 'c' ? &ret->check : &ret->doctor) = true;
-            if (arg[1] && arg[1][0] != '-')
-                ret->file = *++arg;
-        } else if (strcmp(*arg, "--version") == 0) {
-            (void)printf("mltoken-agent %s\n", MLTOKEN_VERSION);
-            return 0;
-        } else if (strcmp(*arg, "--help") == 0 || strcmp(*arg, "-h") == 0) {
-            (void)fputs(usage, stdout);
-            return 0;
-        } else if (strcmp(*arg, "--") == 0 && arg[1]) {
-            ret->command = arg + 1;
-            return -1;
-        } else {
-            return refuse_option(*arg);
-        }
-    }
-    return -1;
-}
-
-static int fail(const struct options *options, const char *what, int error)
-{
-    (void)fprintf(stderr, "mltoken-agent: cannot %s: %s\n", what, strerror(-error));
-    return options->command ? EXIT_OWN : 1;
-}
-
-/* What must be so before any secret, thread or child of ours is there; see environment.h for the order. */
-static int prepare(const struct options *options, char **argv, struct command *command)
-{
-    int r = options->command ? command_open(options->command, command) : 0;
-    if (r < 0)
-        return fail(options, "prepare the command", r);
-    (void)signal(SIGCHLD, SIG_DFL);               /* ignored by the caller, no child of ours could be waited for */
-    if (options->autostart || options->command) { /* what its manager told the caller is not meant for us */
-        unsetenv("NOTIFY_SOCKET");
-        unsetenv("LISTEN_FDS");
-    }
-    r = hardening_apply();
-    if (r < 0)
-        return fail(options, "harden itself", r);
-    r = environment_clean(argv, &command->fd, options->command ? 1 : 0);
-    if (r < 0)
-        return fail(options, "clean its environment", r);
-    return 0;
-}
-
-static int open_parts(const struct options *options)
+static int open_parts(const struct arguments *arguments)
 {
     int r = secret_arena_open();
     if (r == 0)
         r = environment_keep();
     if (r < 0)
-        return fail(options, "make room for secrets", r);
+        return arguments_fail(arguments, "make room for secrets", r);
     r = http_global_init();
-    return r < 0 ? fail(options, "start the HTTP client", r) : 0;
+    return r < 0 ? arguments_fail(arguments, "start the HTTP client", r) : 0;
 }
 
 static void tell_parent(void *arg)
@@ -168,13 +82,13 @@ static int private_path(char directory[static SOCKET_PATH_SIZE], struct socket_p
     return socket_path_find(path, ret);
 }
 
-static int run_private(const struct options *options, struct command *command)
+static int run_private(const struct arguments *arguments, struct command *command)
 {
     char directory[SOCKET_PATH_SIZE], lock[SOCKET_PATH_SIZE + 16];
     struct service_options service = {.command = command};
     int r = private_path(directory, &service.path);
     if (r < 0)
-        return fail(options, "make a directory for its socket", r);
+        return arguments_fail(arguments, "make a directory for its socket", r);
     int status = service_run(&service);
     if (status < 0) /* nobody would answer it any more */
         (void)kill(command->pid, SIGTERM);
@@ -184,30 +98,16 @@ static int run_private(const struct options *options, struct command *command)
     return status < 0 ? EXIT_OWN : status;
 }
 
-/* Asked before the environment is cleaned, too: a path that is too long for that must not become the usual one. */
-static int find_path(struct socket_path *ret)
+static int run(const struct arguments *arguments, struct command *command, int *ready)
 {
-    int r = socket_path_find(NULL, ret);
-    if (r == 0 && strcmp(ret->agent, ret->get) != 0)
-        return 0;
-    if (r < 0)
-        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must be an absolute path of at most %d bytes\n",
-                      SOCKET_PATH_SIZE - 1);
-    else
-        (void)fprintf(stderr, "mltoken-agent: MLTOKEN_SOCK must not name get.sock, which only hands out tokens\n");
-    return EXIT_USAGE;
-}
-
-static int run(const struct options *options, struct command *command, int *ready)
-{
-    struct service_options service = {.ready = options->autostart ? tell_parent : NULL, .arg = ready};
-    if (options->command)
-        return run_private(options, command);
-    int status = find_path(&service.path);
+    struct service_options service = {.ready = arguments->autostart ? tell_parent : NULL, .arg = ready};
+    if (arguments->command)
+        return run_private(arguments, command);
+    int status = prepare_path(&service.path);
     if (status)
         return status;
     status = service_run(&service);
-    if (status == SERVICE_BUSY && options->autostart)
+    if (status == SERVICE_BUSY && arguments->autostart)
         return 0;
     return status < 0 ? 1 : status;
 }
@@ -215,29 +115,27 @@ static int run(const struct options *options, struct command *command, int *read
 int main(int argc, char **argv)
 {
     (void)argc;
-    struct options options = {0};
+    struct arguments arguments = {0};
     struct command command = {.fd = -1};
     int ready = -1;
-    int status = read_options(argv, &options);
+    int status = arguments_read(argv, &arguments);
     if (status >= 0)
         return status;
-    if (options.check) /* a file is named from where the caller is */
-        return config_check(stdout, options.file);
-    if (!options.command && !options.doctor && (status = find_path(&(struct socket_path){0})))
-        return status;
-    status = prepare(&options, argv, &command);
+    if (arguments.check) /* a file is named from where the caller is */
+        return config_check(stdout, arguments.file);
+    status = prepare(&arguments, argv, &command);
     if (status)
         return status;
-    if (options.autostart && !options.command && (status = detach(&ready)) >= 0)
+    if (arguments.autostart && !arguments.command && (status = detach(&ready)) >= 0)
         return status;
-    log_open(options.foreground || options.command, options.debug);
-    status = open_parts(&options);
+    log_open(arguments.foreground || arguments.command, arguments.debug);
+    status = open_parts(&arguments);
     if (status)
         return status;
-    if (options.doctor)
-        return doctor_run(stdout, options.file);
+    if (arguments.doctor)
+        return doctor_run(stdout, arguments.file);
     notify_open();
-    status = run(&options, &command, &ready);
+    status = run(&arguments, &command, &ready);
     notify_close();
     environment_forget();
     secret_arena_close();

@@ -2,7 +2,7 @@
 # The programs as they were built: position independent, full RELRO, no executable stack, stack protector, fortified.
 set -eu
 build=${MLTOKEN_BUILD:-build}
-for file in mltoken mltoken-agent mltoken-store-file mltoken-store-keyring libmltoken.so.0; do
+for file in mltoken mltoken-agent mltoken-agent-main mltoken-store-file mltoken-store-keyring libmltoken.so.0; do
     fail() { echo "check_hardening: $file: $1" >&2; exit 1; }
     dynamic=$(readelf -Wd "$build/$file")
     headers=$(readelf -Wl "$build/$file")
@@ -21,4 +21,4 @@ done
 find "$build/agent" "$build/lib" -name '*.o' | while IFS= read -r object; do
     readelf -n "$object" 2>/dev/null | grep -q 'IBT, SHSTK' || { echo "check_hardening: $object: no control-flow protection" >&2; exit 1; }
 done
-echo "hardening: 5 files as they should be"
+echo "hardening: 6 files as they should be"

@@ -20,6 +20,7 @@ opt/there/lib/libmltoken.a
 opt/there/lib/libmltoken.so
 opt/there/lib/libmltoken.so.0
 opt/there/lib/pkgconfig/mltoken.pc
+opt/there/libexec/mltoken/mltoken-agent-main
 opt/there/libexec/mltoken/mltoken-store-file
 opt/there/libexec/mltoken/mltoken-store-keyring
 opt/there/share/bash-completion/completions/mltoken
@@ -40,9 +41,13 @@ closed=$(find "$stage" ! -type l ! -perm -o=r)
 
 grep -qx 'ExecStart=/opt/there/bin/mltoken-agent' "$stage/opt/units/mltoken-agent.service" || fail "the unit starts another agent"
 ! grep -rn '@[a-z]*@' "$stage/opt/units" "$stage/opt/there/lib/pkgconfig" || fail "a placeholder is left"
-grep -qa /opt/settings/mltoken/config "$stage/opt/there/bin/mltoken-agent" || fail "the agent reads other settings"
+for program in bin/mltoken-agent libexec/mltoken/mltoken-agent-main; do
+    grep -qa /opt/settings/mltoken/config "$stage/opt/there/$program" || fail "$program reads other settings"
+    ! grep -qaF -e "$folder" -e "$PWD/" "$stage/opt/there/$program" || fail "the place of the build is in $program"
+done
+grep -qa /opt/there/libexec "$stage/opt/there/bin/mltoken-agent" || fail "the agent does not look for its second program in its folder"
 grep -qa /opt/there/bin "$stage/opt/there/bin/mltoken" || fail "the command does not look for the agent in its folder"
-! grep -qaF -e "$folder" -e "$PWD/" "$stage/opt/there/bin/mltoken" "$stage/opt/there/bin/mltoken-agent" "$stage/opt/there/lib/libmltoken.so.0" || fail "the place of the build is in a program"
+! grep -qaF -e "$folder" -e "$PWD/" "$stage/opt/there/bin/mltoken" "$stage/opt/there/lib/libmltoken.so.0" || fail "the place of the build is in a program"
 
 # as an application uses it
 export PKG_CONFIG_PATH="$stage/opt/there/lib/pkgconfig"

@@ -138,6 +138,39 @@ def test_a_library_before_ours(setup, home, mltoken, dropper):
         assert "dropper" not in f.read()
 
 
+def test_nothing_foreign_in_the_agent_itself(setup, home, start_agent, dropper):
+    """What the caller has the loader load gets into the program that cleans, and no further."""
+    for name in filter(str.isdigit, os.listdir(dropper.parent)):
+        os.unlink(dropper.parent / name)
+    options = {"ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
+    agent = start_agent(LD_PRELOAD=str(dropper), **options)
+    serves(home)
+    who = [(dropper.parent / name).read_text() for name in os.listdir(dropper.parent) if name.isdigit()]
+    assert [os.path.basename(path) for path in who] == ["mltoken-agent"]
+    with open(f"/proc/{agent.pid}/maps", encoding="utf-8") as f:
+        assert "dropper" not in f.read()
+    assert os.path.basename(os.readlink(f"/proc/{agent.pid}/exe")) == "mltoken-agent-main"
+
+
+def test_the_second_program_alone(setup, home):
+    """Started by itself, with whatever environment: it cleans that as the first one would have done."""
+    env = home.env(SSLKEYLOGFILE="/tmp/x", https_proxy="http://127.0.0.1:1", MLTOKEN_AGENT_CLEAN="1")
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen([program("mltoken-agent-main"), "--foreground"], env=env, cwd=home.path, pass_fds=(write_end,),
+                               stderr=subprocess.DEVNULL)
+    try:
+        os.close(write_end)
+        wait_until(lambda: os.path.exists(home.socket))
+        serves(home)
+        assert not {"SSLKEYLOGFILE", "https_proxy"} & {e.partition("=")[0] for e in environment_of(process.pid)}
+        assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
+        with os.fdopen(read_end, "rb") as f:
+            assert f.read() == b""
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def test_odd_processes_start_a_proper_agent(setup, home, mltoken):
     """Descriptors, directory, umask, ignored signals, a mask of blocked ones: the agent has its own."""
     gone = os.path.join(home.path, "gone")
