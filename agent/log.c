@@ -4,10 +4,12 @@
 #include "cleanup.h"
 #include "limits.h"
 #include "text.h"
+#include <linux/limits.h> /* <limits.h> would find our own limits.h on its way */
 #include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -121,6 +123,19 @@ static bool to_journal(struct buffer *line)
     return state.journal >= 0 && send(state.journal, line->data, line->length, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
+/* A pipe that nobody reads must not stop the agent: then the line is lost. What poll() promises is room for PIPE_BUF
+ * bytes, not for a whole line. */
+static void to_stderr(struct buffer *line)
+{
+    struct pollfd error = {.fd = STDERR_FILENO, .events = POLLOUT};
+    while (line->length > 0 && poll(&error, 1, 0) == 1) {
+        ssize_t n = write(STDERR_FILENO, line->data, MIN(line->length, (size_t)PIPE_BUF));
+        if (n < 0)
+            return; /* nobody to tell */
+        buffer_consume(line, (size_t)n);
+    }
+}
+
 void log_event(enum log_level level, const char *message, ...)
 {
     va_list arguments;
@@ -142,8 +157,5 @@ void log_event(enum log_level level, const char *message, ...)
     fields(&line, false, arguments);
     va_end(arguments);
     buffer_byte(&line, '\n');
-    /* a pipe that nobody reads must not stop the agent: then the line is lost */
-    struct pollfd error = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (line.length == 0 || poll(&error, 1, 0) != 1 || write(STDERR_FILENO, line.data, line.length) < 0)
-        return; /* nobody to tell */
+    to_stderr(&line);
 }

@@ -87,6 +87,22 @@ static void test_limit(void **state)
     }
 }
 
+/* A pipe with room for one page, read by nobody, as of a foreground agent whose terminal program stands still. */
+static void test_unread(void **state)
+{
+    char value[LIMIT_LOG_VALUE + 1] = "";
+    (void)state;
+    memset(value, '\x7f', LIMIT_LOG_VALUE); /* shown as four bytes each */
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0); /* a write that finds no room would wait */
+    log_open(true, false);
+    (void)alarm(20);
+    log_event(LOG_LEVEL_INFO, "long", "A", value, "B", value, NULL);
+    log_event(LOG_LEVEL_INFO, "lost", NULL);
+    (void)alarm(0);
+    assert_int_equal(strncmp(heard(), "mltoken-agent: info: long a=", 28), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +110,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hostile_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_debug, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }
