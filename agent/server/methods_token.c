@@ -55,9 +55,9 @@ static const char *read_request(struct call *call, json_object *parameters)
     if (copy_text(parameters, "claims", LIMIT_CLAIMS, &request->claims) < 0 ||
         (request->claims && !claims_sane(request->claims)))
         return "claims";
-    if (json_integer(parameters, "minValid", &request->min_valid_s) == 0 &&
-        (request->min_valid_s < 0 || request->min_valid_s > LIMIT_LIFETIME_S))
-        return "minValid";
+    int r = json_integer(parameters, "minValid", &request->min_valid_s);
+    if (r == -EINVAL || (r == 0 && (request->min_valid_s < 0 || request->min_valid_s > LIMIT_LIFETIME_S)))
+        return "minValid"; /* too long a life must not read as none asked for */
     (void)json_boolean(parameters, "refresh", &request->refresh);
     const char *application;
     if (json_string(parameters, "application", LIMIT_APPLICATION, &application) == 0)
@@ -122,7 +122,9 @@ static void continue_with(struct call *call, const struct entry *entry)
     _cleanup_buffer_ struct buffer message = BUFFER(LIMIT_REPLY + sizeof(more));
     buffer_append(&message, entry->reply.data, entry->reply.length - 2);
     buffer_append(&message, more, sizeof(more));
-    if (!buffer_error(&message))
+    if (buffer_error(&message))
+        connection_end(call->connection); /* out of memory: it must not believe that its old token is the newest */
+    else
         hand_out(call, entry, buffer_span(&message));
 }
 

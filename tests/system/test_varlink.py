@@ -47,6 +47,8 @@ def test_unknown_things(setup, varlink):
     ("GetToken", {"profile": 7}, "profile"), ("GetToken", {"profile": ["p"]}, "profile"),
     ("GetToken", {"profile": "p", "scopes": "a"}, "scopes"), ("GetToken", {"profile": "p", "scopes": [7]}, "scopes"),
     ("GetToken", {"profile": "p", "minValid": "5"}, "minValid"), ("GetToken", {"profile": "p", "minValid": -1}, "minValid"),
+    ("GetToken", {"profile": "p", "minValid": 2**63}, "minValid"), ("GetToken", {"profile": "p", "minValid": 2**70}, "minValid"),
+    ("GetToken", {"profile": "p", "minValid": -2**63}, "minValid"),
     ("GetToken", {"profile": "p", "minValid": 1.5}, "minValid"), ("GetToken", {"profile": "p", "refresh": 1}, "refresh"),
     ("GetToken", {"profile": "p", "claims": "no json"}, "claims"),
     ("GetToken", {"profile": "p", "resource": "a\u0000b"}, "resource"),
