@@ -35,9 +35,8 @@ void call_reply(struct call *call, json_object *parameters)
 {
     _cleanup_json_ json_object *owned = parameters;
     _cleanup_buffer_ struct buffer message = BUFFER(LIMIT_REPLY + 1);
-    if (message_reply(&message, parameters, false) < 0) {
-        buffer_free(&message);
-        message = BUFFER(LIMIT_REPLY + 1);
+    if (message_reply(&message, parameters, false) == -EMSGSIZE) {
+        buffer_clear(&message);
         message_too_long(&message);
     }
     send_message(call, &message);

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-static int fail(struct buffer *buffer, int error)
+int buffer_fail(struct buffer *buffer, int error)
 {
     if (!buffer->error)
         buffer->error = error;
@@ -18,7 +18,7 @@ int buffer_reserve(struct buffer *buffer, size_t length)
         return buffer->error;
     size_t maximum = buffer->maximum < PTRDIFF_MAX ? buffer->maximum : PTRDIFF_MAX - 1;
     if (length > maximum || buffer->length > maximum - length)
-        return fail(buffer, -EMSGSIZE);
+        return buffer_fail(buffer, -EMSGSIZE);
     size_t need = buffer->length + length + 1;
     if (need <= buffer->capacity)
         return 0;
@@ -29,7 +29,7 @@ int buffer_reserve(struct buffer *buffer, size_t length)
         capacity = maximum + 1;
     char *data = malloc(capacity); /* not realloc: what it leaves behind could not be wiped */
     if (!data)
-        return fail(buffer, -ENOMEM);
+        return buffer_fail(buffer, -ENOMEM);
     if (buffer->data) {
         memcpy(data, buffer->data, buffer->length + 1);
         explicit_bzero(buffer->data, buffer->capacity);
@@ -72,7 +72,7 @@ int buffer_format(struct buffer *buffer, const char *format, ...)
     int n = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (n < 0)
-        return fail(buffer, -EINVAL);
+        return buffer_fail(buffer, -EINVAL);
     int r = buffer_reserve(buffer, (size_t)n);
     if (r < 0)
         return r;

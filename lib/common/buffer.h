@@ -31,7 +31,10 @@ void buffer_clear(struct buffer *);
 void buffer_free(struct buffer *);
 /* Hands over the bytes as a malloc'd string, or NULL after a failure. The buffer is empty afterwards. */
 char *buffer_take(struct buffer *);
+/* The failure that it remembers: 0 or a negative error. */
 int buffer_error(const struct buffer *);
+/* Has it remember that what was to be appended could not be made; the first failure counts. Returns that. */
+int buffer_fail(struct buffer *, int error);
 
 static inline struct span buffer_span(const struct buffer *buffer)
 {

@@ -19,12 +19,12 @@ static int append(struct buffer *buffer, const char *kind, const char *value, js
     if (!message || (kind && json_put_text(message, kind, value) < 0) ||
         (parameters && json_put(message, "parameters", json_object_get(parameters)) < 0) ||
         (flag && json_put_boolean(message, flag, true) < 0))
-        return -ENOMEM;
+        return buffer_fail(buffer, -ENOMEM);
     size_t length;
     const char *text =
         json_object_to_json_string_length(message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
     if (!text)
-        return -ENOMEM;
+        return buffer_fail(buffer, -ENOMEM);
     int r = buffer_append(buffer, text, length + 1);
     explicit_bzero((char *)(uintptr_t)text, length); /* json-c keeps its rendering, and it may hold a token */
     return r;

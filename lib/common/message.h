@@ -13,7 +13,8 @@
  * or -EMSGSIZE when it can no longer fit in `maximum`. */
 ssize_t message_find(const struct buffer *, size_t maximum);
 
-/* Appends one message and its NUL. `parameters` may be NULL (nothing); it is not consumed. */
+/* Appends one message and its NUL: 0, -ENOMEM or -EMSGSIZE, which the buffer remembers. `parameters` may be NULL
+ * (nothing); it is not consumed. */
 int message_call(struct buffer *, const char *method, json_object *parameters, bool more);
 int message_reply(struct buffer *, json_object *parameters, bool continues);
 int message_error(struct buffer *, const char *name, json_object *parameters);

@@ -3,11 +3,14 @@
 
 #include "cleanup.h"
 #include "limits.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h> /* needs some of the above */
+
+static bool no_memory;
 
 static void test_find(void **state)
 {
@@ -91,6 +94,30 @@ static void test_too_long(void **state)
     }
 }
 
+/* json-c makes its objects with this one */
+json_object *json_object_new_object(void)
+{
+    static json_object *(*made_by_json_c)(void);
+    if (!made_by_json_c)
+        *(void **)&made_by_json_c = dlsym(RTLD_NEXT, "json_object_new_object");
+    return no_memory ? NULL : made_by_json_c();
+}
+
+/* Whoever appends may look at the buffer alone: a client must not be sent nothing, and wait for it. */
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    _cleanup_buffer_ struct buffer buffer = BUFFER(1000);
+    no_memory = true;
+    assert_int_equal(message_reply(&buffer, NULL, false), -ENOMEM);
+    no_memory = false;
+    assert_int_equal(buffer_error(&buffer), -ENOMEM);
+    assert_int_equal(message_reply(&buffer, NULL, false), -ENOMEM); /* not half of what was meant */
+    buffer_clear(&buffer);
+    assert_int_equal(message_reply(&buffer, NULL, true), 0);
+    check(&buffer, "{\"continues\":true}");
+}
+
 static void test_several(void **state)
 {
     (void)state;
@@ -109,7 +136,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),     cmocka_unit_test(test_find_maximum),
         cmocka_unit_test(test_shapes),   cmocka_unit_test(test_nul_in_a_string_is_escaped),
-        cmocka_unit_test(test_too_long), cmocka_unit_test(test_several),
+        cmocka_unit_test(test_too_long), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
