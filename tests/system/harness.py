@@ -94,7 +94,8 @@ class Home:
         directory = self._dir("bin")
         if not self.agent_program.startswith(directory):
             self.agent_program = os.path.join(directory, "mltoken-agent")
-            shutil.copy(program("mltoken-agent"), self.agent_program)
+            for name in ("mltoken-agent", "mltoken-agent-main"):
+                shutil.copy(program(name), directory)
         for name in names:
             shutil.copy(os.path.join(HERE, "store_program.py"), os.path.join(directory, "mltoken-store-" + name))
         return directory
