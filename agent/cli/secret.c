@@ -7,93 +7,27 @@
 #include "options.h"
 #include "output.h"
 #include "text.h"
-#include <errno.h>
-#include <signal.h>
-#include <termios.h>
+#include "typed.h"
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
+static int read_value(struct buffer *to, const char *profile, const char *name)
 {
-    interrupted = number;
-}
-
-/* To the end, or on a terminal to the end of the line. */
-static int read_all(struct buffer *to, bool line)
-{
-    while (!interrupted && !(line && to->length > 0 && to->data[to->length - 1] == '\n')) {
-        if (buffer_reserve(to, 1) < 0) {
-            complain("secret set: it is longer than %d bytes", LIMIT_SECRET);
-            return EXIT_USAGE;
-        }
-        ssize_t n = read(STDIN_FILENO, to->data + to->length, to->capacity - to->length - 1);
-        if (n == 0)
-            break;
-        if (n < 0 && errno != EINTR) {
-            complain("secret set: cannot read the secret: %s", strerror(errno));
-            return EXIT_FAILED;
-        }
-        to->length += n > 0 ? (size_t)n : 0;
-    }
-    return interrupted ? EXIT_INTERRUPTED : EXIT_DONE;
-}
-
-/* Without echo, and with the terminal as it was afterwards, also after Ctrl-C. */
-static int ask(struct buffer *to, const char *profile, const char *name)
-{
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
-    struct sigaction action = {.sa_handler = on_signal}, before[ELEMENTS(signals)];
-    struct termios shown, hidden;
-    if (tcgetattr(STDIN_FILENO, &shown) < 0) {
-        complain("secret set: the terminal cannot be told to hide the secret: %s", strerror(errno));
-        return EXIT_FAILED;
-    }
-    hidden = shown;
-    hidden.c_lflag &= ~(tcflag_t)ECHO;
-    for (size_t i = 0; i < ELEMENTS(signals); i++)
-        (void)sigaction(signals[i], &action, &before[i]);
-    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-    (void)dprintf(STDERR_FILENO, "%s of %s: ", name, profile);
-    int r = read_all(to, true);
-    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-    (void)dprintf(STDERR_FILENO, "\n");
-    for (size_t i = 0; i < ELEMENTS(signals); i++)
-        (void)sigaction(signals[i], &before[i], NULL);
-    return r;
-}
-
-static int read_secret(struct buffer *to, const char *profile, const char *name)
-{
-    char clean_profile[LIMIT_TEXT], clean_name[LIMIT_TEXT];
-    text_clean_into(clean_profile, sizeof(clean_profile), span_of(profile));
-    text_clean_into(clean_name, sizeof(clean_name), span_of(name));
-    int r = isatty(STDIN_FILENO) ? ask(to, clean_profile, clean_name) : read_all(to, false);
-    if (r != EXIT_DONE)
-        return r;
-    if (to->length > 0 && to->data[to->length - 1] == '\n')
-        to->length--;
-    if (to->length > 0 && to->data[to->length - 1] == '\r')
-        to->length--;
-    for (size_t i = 0; i < to->length; i++)
-        if ((unsigned char)to->data[i] < 0x20 || to->data[i] == 0x7f) {
-            complain("secret set: it holds a line break or another control character");
-            return EXIT_USAGE;
-        }
-    if (to->length == 0) {
+    char label[LIMIT_TEXT];
+    (void)snprintf(label, sizeof(label), "%s of %s", name, profile);
+    int r = typed_read(&(struct typed){.command = "secret set", .label = label, .most = LIMIT_SECRET}, to);
+    if (r == EXIT_DONE && to->length == 0) {
         complain("secret set: it is empty; mltoken secret clear removes one");
-        return EXIT_USAGE;
+        r = EXIT_USAGE;
     }
-    to->data[to->length] = '\0';
-    return EXIT_DONE;
+    return r;
 }
 
 static int set(struct context *context, const char *profile, const char *name, bool clear)
 {
-    _cleanup_buffer_ struct buffer value = BUFFER(LIMIT_SECRET + 2);
+    _cleanup_buffer_ struct buffer value = BUFFER(0);
     _cleanup_json_ json_object *reply = NULL;
     struct call call = {.method = MESSAGE_INTERFACE ".SetSecret", .profile = profile};
     call.failure = clear ? "cannot clear the secret" : "cannot store the secret";
-    int r = clear ? EXIT_DONE : read_secret(&value, profile, name);
+    int r = clear ? EXIT_DONE : read_value(&value, profile, name);
     if (r != EXIT_DONE)
         return r;
     call_text(&call, "profile", profile);
