@@ -39,7 +39,7 @@ static struct {
     char held[64];   /* the refresh token that the last machine was given, "" for none */
 } world;
 
-static int fake_step(struct machine *machine, struct step *ret)
+static inline int fake_step(struct machine *machine, struct step *ret)
 {
     switch (*machine->script++) {
     case 'w':
@@ -74,8 +74,8 @@ static int fake_step(struct machine *machine, struct step *ret)
     }
 }
 
-static int fake_start(void *state, enum grant_op op, const struct input *input, const struct tick *tick,
-                      struct step *ret)
+static inline int fake_start(void *state, enum grant_op op, const struct input *input, const struct tick *tick,
+                             struct step *ret)
 {
     struct machine *machine = state;
     (void)tick;
@@ -92,7 +92,7 @@ static int fake_start(void *state, enum grant_op op, const struct input *input, 
     return fake_step(machine, ret);
 }
 
-static int fake_next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
+static inline int fake_next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
     (void)tick;
     if (answer->error) {
@@ -104,7 +104,7 @@ static int fake_next(void *state, const struct answer *answer, const struct tick
     return fake_step(state, ret);
 }
 
-static void fake_end(void *state)
+static inline void fake_end(void *state)
 {
     struct machine *machine = state;
     tokens_clear(&machine->tokens);
@@ -132,12 +132,12 @@ struct wanted {
     const char *client_id, *settings, *problem, *ca_file;
 };
 
-static char *text_of(struct profile *profile, const char *text)
+static inline char *text_of(struct profile *profile, const char *text)
 {
     return text ? profile_text(profile, span_of(text)) : NULL;
 }
 
-static struct profile *make_profile(const struct wanted *wanted)
+static inline struct profile *make_profile(const struct wanted *wanted)
 {
     struct profile *profile = profile_new(0);
     char fingerprint[256];
@@ -156,7 +156,7 @@ static struct profile *make_profile(const struct wanted *wanted)
 }
 
 /* The names must come sorted. */
-static struct config *make_config(const struct wanted *wanted, size_t count)
+static inline struct config *make_config(const struct wanted *wanted, size_t count)
 {
     struct config *config = calloc(1, sizeof(*config));
     assert_non_null(config);
@@ -183,7 +183,7 @@ static struct config *make_config(const struct wanted *wanted, size_t count)
         .name = "person", .grant = &grant_person, .client_id = "p"                                                     \
     }
 
-static int open_world(void **state)
+static inline int open_world(void **state)
 {
     (void)state;
     world.acquire = world.login = "d";
@@ -199,7 +199,7 @@ static int open_world(void **state)
     return 0;
 }
 
-static int close_world(void **state)
+static inline int close_world(void **state)
 {
     (void)state;
     world.conductor = conductor_free(world.conductor);
@@ -212,20 +212,20 @@ static int close_world(void **state)
     return 0;
 }
 
-static void stop_loop(void *arg)
+static inline void stop_loop(void *arg)
 {
     loop_stop(arg, 0);
 }
 
 /* Runs what is due within `ms`, and all that follows from it at once. */
-static void spin(int64_t ms)
+static inline void spin(int64_t ms)
 {
     struct timer end = {0};
     assert_int_equal(0, timer_start(world.loop, &end, loop_now(world.loop) + ms, stop_loop, world.loop));
     assert_int_equal(0, loop_run(world.loop));
 }
 
-static struct holder *holder_of(const char *name)
+static inline struct holder *holder_of(const char *name)
 {
     struct holder *holder;
     struct failure why;
@@ -234,7 +234,7 @@ static struct holder *holder_of(const char *name)
 }
 
 /* Lets the first flight of a profile that waits at `w` go on. */
-static void let_go(const char *name)
+static inline void let_go(const char *name)
 {
     struct flight *flight = cache_find(world.conductor->cache, name)->flights;
     while (flight && !flight->timer.loop)
@@ -256,7 +256,7 @@ struct asker {
     bool spare_entry; /* for `then`: the entry was dropped */
 };
 
-static void take_down(struct asker *asker, const struct entry *entry, const struct failure *failure)
+static inline void take_down(struct asker *asker, const struct entry *entry, const struct failure *failure)
 {
     asker->told++;
     (void)snprintf(asker->value, sizeof(asker->value), "%s", entry ? entry->value : "");
@@ -265,13 +265,13 @@ static void take_down(struct asker *asker, const struct entry *entry, const stru
         asker->then(asker);
 }
 
-static void on_answer(void *arg, struct entry *entry, const struct failure *failure)
+static inline void on_answer(void *arg, struct entry *entry, const struct failure *failure)
 {
     assert_true((entry != NULL) != (failure != NULL));
     take_down(arg, entry, failure);
 }
 
-static void ask_with(struct asker *asker, const char *profile, const struct request *request)
+static inline void ask_with(struct asker *asker, const char *profile, const struct request *request)
 {
     struct entry *entry = NULL;
     struct failure why = {.kind = FAILURE_NONE};
@@ -288,14 +288,14 @@ static void ask_with(struct asker *asker, const char *profile, const struct requ
         take_down(asker, verdict == VERDICT_SERVE ? entry : NULL, verdict == VERDICT_SERVE ? NULL : &why);
 }
 
-static void ask(struct asker *asker, const char *profile)
+static inline void ask(struct asker *asker, const char *profile)
 {
     static const struct request plain = {.min_valid_s = -1};
     ask_with(asker, profile, &plain);
 }
 
 /* Asks and runs until the answer. */
-static void get(struct asker *asker, const char *profile)
+static inline void get(struct asker *asker, const char *profile)
 {
     *asker = (struct asker){0};
     ask(asker, profile);
@@ -304,7 +304,7 @@ static void get(struct asker *asker, const char *profile)
     assert_int_equal(1, asker->told);
 }
 
-static struct entry *entry_of(const char *profile)
+static inline struct entry *entry_of(const char *profile)
 {
     struct entry *entry = holder_of(profile)->entries;
     assert_non_null(entry);
@@ -312,7 +312,7 @@ static struct entry *entry_of(const char *profile)
 }
 
 /* As if the token had been fetched `ms` earlier. */
-static void age(const char *profile, int64_t ms)
+static inline void age(const char *profile, int64_t ms)
 {
     struct entry *entry = entry_of(profile);
     entry->fetched_ms -= ms;
@@ -322,3 +322,15 @@ static void age(const char *profile, int64_t ms)
     entry->asked_ms -= ms;
     conductor_plan(world.conductor, entry);
 }
+
+static inline void fail_with(enum failure_kind kind, enum failure_class class)
+{
+    failure_set(&world.failure, kind, class, "because");
+}
+
+static inline void configure(struct config *config)
+{
+    conductor_configure(world.conductor, config, false);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)

@@ -218,6 +218,14 @@ static inline void machine_says(const struct machine *m, const char *words)
     failure_says(&m->step.fail, words);
 }
 
+/* It ended with a step that says so. */
+static inline void fails(const struct machine *m, enum failure_kind kind, const char *words)
+{
+    assert_int_equal(m->step.kind, STEP_FAIL);
+    assert_string_equal(failure_name(m->step.fail.kind), failure_name(kind));
+    machine_says(m, words);
+}
+
 static inline bool machine_sent(const struct machine *m, const char *pair)
 {
     size_t length = strlen(pair);
@@ -249,4 +257,11 @@ static inline void machine_close(struct machine *m)
 {
     machine_end(m);
     credential_clear(&m->held);
+}
+
+/* Machines keep secrets: for cmocka_run_group_tests(). */
+static inline int machine_group(void **state)
+{
+    (void)state;
+    return secret_arena_open();
 }

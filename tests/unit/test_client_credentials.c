@@ -17,13 +17,6 @@ static void done(const struct machine *m, const char *token, int64_t life)
     assert_int_equal(m->step.done.tokens->expires_in_s, life);
 }
 
-static void fails(const struct machine *m, enum failure_kind kind, const char *words)
-{
-    assert_int_equal(m->step.kind, STEP_FAIL);
-    assert_string_equal(failure_name(m->step.fail.kind), failure_name(kind));
-    machine_says(m, words);
-}
-
 static void uses_basic_without_metadata(void **state)
 {
     struct machine m;
@@ -338,12 +331,6 @@ static void knows_its_grants(void **state)
     assert_null(grant_find(""));
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return secret_arena_open();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,5 +348,5 @@ int main(void)
         cmocka_unit_test(survives_every_fault),
         cmocka_unit_test(knows_its_grants),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, machine_group, NULL);
 }

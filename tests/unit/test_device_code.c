@@ -20,13 +20,6 @@ static void open(struct machine *m)
     machine_open(m, &grant_device_code);
 }
 
-static void fails(const struct machine *m, enum failure_kind kind, const char *words)
-{
-    assert_int_equal(m->step.kind, STEP_FAIL);
-    assert_string_equal(failure_name(m->step.fail.kind), failure_name(kind));
-    machine_says(m, words);
-}
-
 static void signs_in(void **state)
 {
     struct machine m;
@@ -553,12 +546,6 @@ static void survives_every_fault(void **state)
     assert_int_equal(secret_arena_used(), 0);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return secret_arena_open();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,5 +567,5 @@ int main(void)
         cmocka_unit_test(checks_profiles),
         cmocka_unit_test(survives_every_fault),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, machine_group, NULL);
 }

@@ -1,12 +1,6 @@
-/* The conductor and its flights, with a grant of the test's own and a real loop and store. */
+/* Flights: one for all who ask, how failures are told and remembered, who is served an old token meanwhile, and renewal
+ * ahead of time. With a grant of the test's own and a real loop and store. */
 #include "flight_fixture.h"
-
-#include <sys/stat.h>
-
-static void fail_with(enum failure_kind kind, enum failure_class class)
-{
-    failure_set(&world.failure, kind, class, "because");
-}
 
 /* ---- one flight for all ---- */
 
@@ -101,6 +95,15 @@ static void a_waiter_cancels_its_neighbour(void **state)
     assert_int_equal(1, third.told);
 }
 
+/* Both ask while nothing is there, and are told of the one token that comes. */
+static void fetch_for_both(struct asker *first, struct asker *second)
+{
+    ask(first, "alone");
+    ask(second, "alone");
+    spin(0);
+    let_go("alone");
+}
+
 static void fill_the_cache(struct asker *asker)
 {
     struct holder *holder = holder_of("alone");
@@ -120,10 +123,7 @@ static void the_entry_stays_while_it_is_told_of(void **state)
     (void)state;
     struct asker first = {.then = fill_the_cache}, second = {0};
     world.acquire = "wd";
-    ask(&first, "alone");
-    ask(&second, "alone");
-    spin(0);
-    let_go("alone");
+    fetch_for_both(&first, &second);
     assert_string_equal("a/1", first.value);
     assert_string_equal("a/1", second.value);
 }
@@ -142,10 +142,7 @@ static void the_entry_is_dropped_while_it_is_told_of(void **state)
     (void)state;
     struct asker first = {.then = sign_everybody_out}, second = {0};
     world.acquire = "wd";
-    ask(&first, "alone");
-    ask(&second, "alone");
-    spin(0);
-    let_go("alone");
+    fetch_for_both(&first, &second);
     assert_string_equal("a/1", first.value);
     assert_int_equal(0, second.told);
     let_go("alone");
@@ -158,10 +155,7 @@ static void the_entry_is_dropped_by_failure(void **state)
     struct asker first = {.then = sign_everybody_out}, second = {0};
     world.acquire = "wf";
     fail_with(FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE);
-    ask(&first, "alone");
-    ask(&second, "alone");
-    spin(0);
-    let_go("alone");
+    fetch_for_both(&first, &second);
     assert_int_equal(FAILURE_AUTHORITY_REFUSED, first.why.kind);
     assert_string_equal("because", first.why.reason);
     assert_int_equal(0, second.told);
@@ -404,254 +398,6 @@ static void patience_in_the_queue(void **state)
     assert_string_equal("p/1", late.value);
 }
 
-/* ---- configuration ---- */
-
-static void configure(struct config *config)
-{
-    conductor_configure(world.conductor, config, false);
-}
-
-static void changed_in_flight(void **state)
-{
-    (void)state;
-    struct asker asker = {0}, other = {0};
-    world.acquire = "wd";
-    ask(&asker, "alone");
-    ask(&other, "other");
-    spin(0);
-    configure(CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "new"}, OTHER));
-    spin(0);
-    assert_int_equal(3, world.machines); /* at once, not when the old one has landed */
-    let_go("alone");                     /* the old one, for nobody */
-    assert_int_equal(0, asker.told);
-    let_go("alone");
-    assert_string_equal("new/3", asker.value);
-    let_go("other");
-    assert_int_equal('o', other.value[0]);
-    assert_int_equal(3, world.machines);
-    get(&asker, "alone");
-    assert_string_equal("new/3", asker.value);
-}
-
-static void unchanged_keeps_everything(void **state)
-{
-    (void)state;
-    struct asker asker, other;
-    get(&asker, "alone");
-    get(&other, "other");
-    configure(CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "new"}, OTHER));
-    get(&other, "other");
-    assert_string_equal("o/2", other.value);
-    get(&asker, "alone");
-    assert_string_equal("new/3", asker.value);
-}
-
-static void removed_in_flight(void **state)
-{
-    (void)state;
-    struct asker asker = {0};
-    world.acquire = "wd";
-    ask(&asker, "alone");
-    spin(0);
-    configure(CONFIG(OTHER, PERSON));
-    assert_int_equal(1, asker.told);
-    assert_int_equal(FAILURE_NO_SUCH_PROFILE, asker.why.kind);
-    assert_non_null(cache_find(world.conductor->cache, "alone"));
-    let_go("alone");
-    assert_null(cache_find(world.conductor->cache, "alone"));
-    get(&asker, "alone");
-    assert_int_equal(FAILURE_NO_SUCH_PROFILE, asker.why.kind);
-}
-
-static void removed_and_back(void **state)
-{
-    (void)state;
-    struct asker asker = {0};
-    world.acquire = "wd";
-    ask(&asker, "alone");
-    spin(0);
-    configure(CONFIG(OTHER));
-    configure(CONFIG(ALONE, OTHER));
-    ask(&asker, "alone");
-    spin(0);
-    let_go("alone");
-    let_go("alone");
-    assert_string_equal("a/2", asker.value);
-}
-
-static void broken_in_flight(void **state)
-{
-    (void)state;
-    struct asker asker = {0};
-    world.acquire = "wd";
-    ask(&asker, "alone");
-    spin(0);
-    configure(
-        CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .problem = "x:1: scope: wrong"}, OTHER));
-    assert_int_equal(1, asker.told);
-    assert_int_equal(FAILURE_INVALID_CONFIGURATION, asker.why.kind);
-    let_go("alone");
-    get(&asker, "alone");
-    assert_int_equal(FAILURE_INVALID_CONFIGURATION, asker.why.kind);
-    configure(CONFIG(ALONE, OTHER)); /* mended: what was held is good */
-    get(&asker, "alone");
-    assert_string_equal("a/1", asker.value);
-}
-
-static void forgiveness(void **state)
-{
-    (void)state;
-    struct asker asker;
-    world.acquire = "f";
-    fail_with(FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE);
-    get(&asker, "alone");
-    world.acquire = "d";
-    configure(CONFIG(ALONE));
-    get(&asker, "alone");
-    assert_int_equal(FAILURE_AUTHORITY_REFUSED, asker.why.kind);
-    conductor_configure(world.conductor, CONFIG(ALONE), true);
-    get(&asker, "alone");
-    assert_string_equal("a/2", asker.value);
-}
-
-/* ---- watchers ---- */
-
-struct follower {
-    struct watcher watcher;
-    struct waiter waiter;
-    int told, ended;
-    char value[64];
-    struct failure why;
-    struct follower *cancels;
-};
-
-static void on_told(void *arg, struct entry *entry, const struct failure *end)
-{
-    struct follower *follower = arg;
-    if (entry) {
-        follower->told++;
-        (void)snprintf(follower->value, sizeof(follower->value), "%s", entry->value);
-    } else {
-        follower->ended++;
-        follower->why = *end;
-    }
-    if (follower->cancels)
-        watcher_cancel(&follower->cancels->watcher);
-}
-
-static void follow(struct follower *follower, struct entry *entry)
-{
-    follower->watcher = (struct watcher){.told = on_told, .arg = follower};
-    conductor_watch(world.conductor, entry, &follower->watcher);
-}
-
-static void watchers_survive_failures(void **state)
-{
-    static const struct {
-        enum failure_kind kind;
-        enum failure_class class;
-    } failures[] = {{FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE},
-                    {FAILURE_AUTHORITY_UNREACHABLE, CLASS_UNREACHABLE},
-                    {FAILURE_SECRET_MISSING, CLASS_DEFINITE},
-                    {FAILURE_AUTHORITY_UNREACHABLE, CLASS_THROTTLED}};
-    (void)state;
-    struct asker asker;
-    struct follower follower = {0};
-    get(&asker, "alone");
-    follow(&follower, entry_of("alone"));
-    for (size_t i = 0; i < ELEMENTS(failures); i++) {
-        world.acquire = "f";
-        fail_with(failures[i].kind, failures[i].class);
-        age("alone", 3599 * 1000);
-        spin(0);
-        assert_int_equal(0, follower.ended);
-        assert_int_equal(i, follower.told);
-        struct entry *entry = entry_of("alone");
-        assert_non_null(entry->timer.loop); /* it is tried again, without anybody asking */
-        assert_true(entry->timer.due_ms > loop_now(world.loop));
-        assert_true(entry->timer.due_ms <= loop_now(world.loop) + LIMIT_BACKOFF_MS);
-        world.acquire = "d";
-        entry->retry_ms = 0;
-        conductor_plan(world.conductor, entry);
-        spin(0);
-        assert_int_equal(i + 1, follower.told);
-    }
-    world.acquire = "f";
-    fail_with(FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE);
-    age("alone", 3599 * 1000);
-    spin(0);
-    assert_int_equal(1, follower.ended);
-    assert_int_equal(FAILURE_LOGIN_REQUIRED, follower.why.kind);
-    assert_null(follower.watcher.entry);
-    watcher_cancel(&follower.watcher);
-}
-
-static void on_first(void *arg, struct entry *entry, const struct failure *failure)
-{
-    struct follower *follower = arg;
-    assert_null(failure);
-    follower->told++;
-    follow(follower, entry);
-}
-
-/* Who begins to follow with a cold profile is told of the first token once. */
-static void following_a_cold_profile(void **state)
-{
-    (void)state;
-    static const struct request plain = {.min_valid_s = -1};
-    struct follower follower = {0};
-    struct entry *entry;
-    struct failure why;
-    follower.waiter = (struct waiter){.request = &plain, .done = on_first, .arg = &follower};
-    assert_int_equal(VERDICT_FETCH,
-                     conductor_get(world.conductor, holder_of("alone"), &plain, &follower.waiter, &entry, &why));
-    spin(0);
-    assert_int_equal(1, follower.told);
-    age("alone", 3599 * 1000);
-    spin(0);
-    assert_int_equal(2, follower.told);
-    assert_string_equal("a/2", follower.value);
-    watcher_cancel(&follower.watcher);
-}
-
-static void watchers_leave_while_they_are_told(void **state)
-{
-    (void)state;
-    struct asker asker;
-    struct follower followers[4] = {0};
-    for (int way = 0; way < 3; way++) {
-        get(&asker, "alone");
-        for (size_t i = 0; i < 4; i++) {
-            followers[i] = (struct follower){0};
-            follow(&followers[i], entry_of("alone"));
-        }
-        /* the list is told from its head, which is the last: itself, the next, one that was told */
-        followers[way == 2 ? 1 : 2].cancels = &followers[way == 0 ? 2 : way == 1 ? 1 : 3];
-        age("alone", 3599 * 1000);
-        spin(0);
-        for (size_t i = 0; i < 4; i++)
-            assert_int_equal(way == 1 && i == 1 ? 0 : 1, followers[i].told);
-        for (size_t i = 0; i < 4; i++)
-            watcher_cancel(&followers[i].watcher);
-    }
-}
-
-static void watchers_end_with_the_profile(void **state)
-{
-    (void)state;
-    struct asker asker;
-    struct follower followers[2] = {0};
-    get(&asker, "alone");
-    followers[1].cancels = &followers[1];
-    follow(&followers[0], entry_of("alone"));
-    follow(&followers[1], entry_of("alone"));
-    configure(CONFIG(OTHER));
-    assert_int_equal(1, followers[0].ended);
-    assert_int_equal(1, followers[1].ended);
-    assert_int_equal(FAILURE_NO_SUCH_PROFILE, followers[0].why.kind);
-    assert_null(cache_find(world.conductor->cache, "alone"));
-}
-
 /* ---- renewal ---- */
 
 static void renewal_runs_ahead_while_somebody_asks(void **state)
@@ -692,116 +438,6 @@ static void lives_of_every_length(void **state)
     assert_int_equal(FAILURE_BUSY, asker.why.kind);
 }
 
-/* ---- files and secrets ---- */
-
-static void wait_for(const struct asker *asker)
-{
-    for (int i = 0; i < 500 && !asker->told; i++)
-        spin(10);
-    assert_int_equal(1, asker->told);
-}
-
-static void open_worker(void)
-{
-    assert_int_equal(0, worker_new(world.loop, &world.worker));
-    world.conductor->worker = world.worker;
-}
-
-static void the_ca_file_is_read_first(void **state)
-{
-    (void)state;
-    char path[] = "/tmp/mltoken-test-XXXXXX";
-    struct asker asker = {0};
-    int fd = mkstemp(path);
-    assert_true(fd >= 0 && write(fd, "pem", 3) == 3);
-    close(fd);
-    open_worker();
-    configure(CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .ca_file = path, .settings = "1"}));
-    ask(&asker, "alone");
-    wait_for(&asker);
-    assert_string_equal("a/1", asker.value);
-    unlink(path);
-    configure(CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .ca_file = path, .settings = "2"}));
-    asker = (struct asker){0};
-    ask(&asker, "alone");
-    wait_for(&asker);
-    assert_int_equal(FAILURE_INVALID_CONFIGURATION, asker.why.kind);
-    assert_non_null(strstr(asker.why.reason, "there is no such file"));
-    assert_int_equal(1, world.machines); /* nothing was begun without it */
-}
-
-/* A profile whose secret is what a program or a file gives. */
-static struct config *with_source(enum source_kind kind, const char *value, const char *settings)
-{
-    struct config *config =
-        CONFIG({.name = "alone", .grant = &grant_alone, .client_id = "a", .settings = settings}, OTHER);
-    static char *argv[4] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", NULL, NULL};
-    struct profile *profile = config->profiles[0];
-    argv[2] = text_of(profile, value);
-    profile->client_secret = (struct source){.kind = kind, .value = argv[2], .argv = argv};
-    return config;
-}
-
-static void secrets_from_everywhere(void **state)
-{
-    static const struct {
-        enum source_kind kind;
-        const char *value, *got, *problem;
-    } cases[] = {
-        {SOURCE_COMMAND, "echo s3cret", "s3cret", NULL},
-        {SOURCE_COMMAND, "printf 's3cret\r\n'", "s3cret", NULL},
-        {SOURCE_COMMAND, "printf 's3cret\n\n'", "s3cret\n", NULL},
-        {SOURCE_COMMAND, "true", NULL, "it is empty"},
-        {SOURCE_COMMAND, "echo s3cret; exit 1", NULL, "it exited with status 1"},
-        {SOURCE_FILE, "/nonexistent/s3cret-file", NULL, "there is no such file"},
-        {SOURCE_FILE, "/etc", NULL, "it is not a regular file"},
-        {SOURCE_ENV, "MLTOKEN_NOT_THERE", NULL, "not in the agent's environment"},
-        {SOURCE_CREDENTIAL, "none", NULL, "CREDENTIALS_DIRECTORY"},
-        {SOURCE_NONE, "", NULL, "says nothing about it"},
-    };
-    (void)state;
-    open_worker();
-    world.acquire = "Sd";
-    for (size_t i = 0; i < ELEMENTS(cases); i++) {
-        struct asker asker = {0};
-        char settings[16];
-        (void)snprintf(settings, sizeof(settings), "%zu", i);
-        configure(with_source(cases[i].kind, cases[i].value, settings));
-        *world.secret = '\0';
-        ask(&asker, "alone");
-        wait_for(&asker);
-        if (cases[i].got) {
-            assert_int_equal('a', asker.value[0]);
-            assert_string_equal(cases[i].got, world.secret);
-            continue;
-        }
-        assert_int_equal(FAILURE_SECRET_MISSING, asker.why.kind);
-        assert_string_equal("client_secret", asker.why.name);
-        if (!strstr(asker.why.reason, cases[i].problem))
-            fail_msg("case %zu: %s", i, asker.why.reason);
-        if (cases[i].kind == SOURCE_COMMAND) /* its arguments may hold what nobody else should see */
-            assert_null(strstr(asker.why.reason, "s3cret"));
-    }
-}
-
-/* The program that was to give the secret is under way when everything ends. */
-static void ending_while_a_secret_is_awaited(void **state)
-{
-    (void)state;
-    static struct asker asker;
-    open_worker();
-    world.acquire = "Sd";
-    configure(with_source(SOURCE_COMMAND, "sleep 1000", "1"));
-    asker = (struct asker){0};
-    ask(&asker, "alone");
-    spin(50);
-    assert_non_null(holder_of("alone")->flights->job);
-    configure(CONFIG(OTHER));
-    assert_int_equal(FAILURE_NO_SUCH_PROFILE, asker.why.kind);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -822,21 +458,8 @@ int main(void)
         TEST(patience_ends_for_those_who_would_take_it),
         TEST(patience_ends_when_the_entry_goes),
         TEST(patience_in_the_queue),
-        TEST(changed_in_flight),
-        TEST(unchanged_keeps_everything),
-        TEST(removed_in_flight),
-        TEST(removed_and_back),
-        TEST(broken_in_flight),
-        TEST(forgiveness),
-        TEST(watchers_survive_failures),
-        TEST(following_a_cold_profile),
-        TEST(watchers_leave_while_they_are_told),
-        TEST(watchers_end_with_the_profile),
         TEST(renewal_runs_ahead_while_somebody_asks),
         TEST(lives_of_every_length),
-        TEST(the_ca_file_is_read_first),
-        TEST(secrets_from_everywhere),
-        TEST(ending_while_a_secret_is_awaited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

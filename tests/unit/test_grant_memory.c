@@ -209,11 +209,6 @@ static void survives_a_full_arena(void **state)
     assert_int_equal(secret_arena_used(), 0);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return secret_arena_open();
-}
 #endif
 
 int main(void)
@@ -226,6 +221,6 @@ int main(void)
         cmocka_unit_test(survives_the_lack_of_memory),
         cmocka_unit_test(survives_a_full_arena),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, machine_group, NULL);
 #endif
 }

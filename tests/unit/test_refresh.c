@@ -12,13 +12,6 @@ static void open(struct machine *m)
     machine_hold(m, "RT1", "api offline_access");
 }
 
-static void fails(const struct machine *m, enum failure_kind kind, const char *words)
-{
-    assert_int_equal(m->step.kind, STEP_FAIL);
-    assert_string_equal(failure_name(m->step.fail.kind), failure_name(kind));
-    machine_says(m, words);
-}
-
 static enum step_kind run(struct machine *m, const struct reply *replies, size_t count)
 {
     m->kept = (struct kept){0};
@@ -311,12 +304,6 @@ static void survives_every_fault(void **state)
     assert_int_equal(secret_arena_used(), 0);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return secret_arena_open();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,5 +322,5 @@ int main(void)
         cmocka_unit_test(drops_the_id_token_and_bounds_the_life),
         cmocka_unit_test(survives_every_fault),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, machine_group, NULL);
 }

@@ -1,16 +1,6 @@
 /* Sign-in and sign-out of a person, with a grant of the test's own and a real loop and store. */
 #include "flight_fixture.h"
 
-static void fail_with(enum failure_kind kind, enum failure_class class)
-{
-    failure_set(&world.failure, kind, class, "because");
-}
-
-static void configure(struct config *config)
-{
-    conductor_configure(world.conductor, config, false);
-}
-
 struct person {
     struct login login;
     int prompts, done;
