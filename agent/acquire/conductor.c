@@ -33,6 +33,7 @@ int conductor_new(const struct conductor *parts, struct conductor **ret)
         return r;
     }
     conductor->started_at = clock_wall_s();
+    owner_self(conductor->self);
     *ret = conductor;
     return 0;
 }

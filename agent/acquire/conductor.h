@@ -3,6 +3,7 @@
  * force. Nothing here calls back into a caller: results come from the loop. */
 #pragma once
 
+#include "acquire/owner.h"
 #include "authority/documents.h"
 #include "config.h"
 #include "store/stores.h"
@@ -21,6 +22,7 @@ struct conductor {
     size_t logins;
     uint64_t rounds;    /* in which watchers were told */
     int64_t started_at; /* epoch */
+    owner_text self;
     struct {
         uint64_t hits, fetched, joined, failed, renewed;
     } counters;

@@ -11,7 +11,7 @@
 #include <sys/random.h>
 
 /* How often one flight begins anew because another agent was faster. */
-enum { MOST_RESTARTS = 3 };
+enum { MOST_RESTARTS = 32 };
 
 static void take_step(struct flight *);
 
@@ -239,6 +239,24 @@ static void note_person(struct flight *flight)
     flight->generation = flight->op == GRANT_LOGIN ? holder->generation : flight->generation;
 }
 
+static void on_loaded(void *arg, int error, const struct failure *why);
+
+static void look_again(void *arg)
+{
+    struct flight *flight = arg;
+    int r = keeper_load(&flight->keeper, on_loaded, flight);
+    if (r < 0)
+        fail_internal(flight, r);
+}
+
+/* Two agents that send the same refresh token look to the authority like a thief and his victim. */
+static bool await_other(struct flight *flight)
+{
+    struct loop *loop = flight->conductor->loop;
+    return flight->op == GRANT_ACQUIRE && keeper_other_renews(&flight->keeper) &&
+           timer_start(loop, &flight->timer, loop_now(loop) + RENEWAL_LOOK_MS, look_again, flight) == 0;
+}
+
 /* Another agent on the same store has renewed the sign-in: begins anew with what it has now. */
 static void restart(struct flight *flight)
 {
@@ -248,7 +266,8 @@ static void restart(struct flight *flight)
         return;
     }
     end_machine(flight);
-    start_machine(flight);
+    if (!await_other(flight))
+        start_machine(flight);
 }
 
 static void on_saved(void *arg, int error, const struct failure *why)
@@ -468,7 +487,8 @@ static void on_loaded(void *arg, int error, const struct failure *why)
         flight->bound = error == STORE_BOUND;
         note_person(flight);
     }
-    start_machine(flight);
+    if (!await_other(flight))
+        start_machine(flight);
 }
 
 static void load_credential(struct flight *flight)

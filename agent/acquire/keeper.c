@@ -57,8 +57,11 @@ int credential_write(const struct credential *credential, struct secret **ret)
     put_string(&text, "issuer", span_of(credential->identity.issuer));
     put_string(&text, "subject", span_of(credential->identity.subject));
     put_string(&text, "account", span_of(credential->identity.account));
-    buffer_format(&text, ",\"unanswered\":%s,\"uncertain\":%s}", credential->unanswered ? "true" : "false",
-                  credential->uncertain ? "true" : "false");
+    if (credential->sending)
+        put_string(&text, "sender", span_of(credential->sender));
+    buffer_format(&text, ",\"unanswered\":%s,\"uncertain\":%s,\"steady\":%s}",
+                  credential->unanswered ? "true" : "false", credential->uncertain ? "true" : "false",
+                  credential->steady ? "true" : "false");
     return buffer_error(&text) ? buffer_error(&text) : secret_new(text.data, text.length, ret);
 }
 
@@ -83,12 +86,15 @@ int credential_read(const struct secret *secret, struct credential *ret)
     if (r == -EINVAL || json_string(object, "scope", LIMIT_SECRET, &scope) == -EINVAL ||
         json_boolean(object, "unanswered", &credential.unanswered) == -EINVAL ||
         json_boolean(object, "uncertain", &credential.uncertain) == -EINVAL ||
+        json_boolean(object, "steady", &credential.steady) == -EINVAL ||
+        read_text(object, "sender", credential.sender, sizeof(credential.sender)) < 0 ||
         read_text(object, "issuer", credential.identity.issuer, sizeof(credential.identity.issuer)) < 0 ||
         read_text(object, "subject", credential.identity.subject, sizeof(credential.identity.subject)) < 0 ||
         read_text(object, "account", credential.identity.account, sizeof(credential.identity.account)) < 0)
         return -EBADMSG;
     if (r == 0 && (r = secret_new(token.data, token.length, &credential.refresh_token)) < 0)
         return r;
+    credential.sending = *credential.sender;
     credential.scope = scope ? strdup(scope) : NULL;
     if (scope && !credential.scope) {
         credential_clear(&credential);
@@ -160,6 +166,16 @@ static void hold(struct keeper *keeper, struct credential *credential, uint64_t 
 
 /* ---- loading ---- */
 
+/* A mark of ours that we took for not kept, so that nothing was sent: it does not count. */
+static void forget_unsent(struct keeper *keeper)
+{
+    struct credential *held = &keeper->held;
+    if (!keeper->holder->unsent || strcmp(held->sender, keeper->conductor->self) != 0)
+        return;
+    held->unanswered = keeper->holder->unsent_repeat;
+    held->uncertain = held->sending = false;
+}
+
 static void on_loaded(void *arg, const struct store_result *result)
 {
     struct keeper *keeper = arg;
@@ -175,8 +191,13 @@ static void on_loaded(void *arg, const struct store_result *result)
                   keeper->profile->name, NULL);
         r = STORE_MISSING;
     }
-    if (r == 0)
+    if (r == 0) {
         hold(keeper, &credential, result->version);
+        forget_unsent(keeper);
+    } else {
+        credential_clear(&keeper->held); /* of an earlier load */
+        keeper->has_held = false;
+    }
     if (r != 0 && r != STORE_MISSING && r != STORE_BOUND)
         keeper_failure(&why, "the sign-in could not be read", result);
     tell(keeper, r, &why);
@@ -202,6 +223,27 @@ int keeper_load(struct keeper *keeper, keeper_fn *fn, void *arg)
         return r;
     hold(keeper, &copy, keeper->holder->unsaved_version);
     return keeper_save(keeper, &keeper->held, false, fn, arg);
+}
+
+bool keeper_other_renews(struct keeper *keeper)
+{
+    struct holder *holder = keeper->holder;
+    if (!keeper->has_held || !keeper->held.sending)
+        return false;
+    int64_t now = loop_now(keeper->conductor->loop);
+    if (holder->awaited != keeper->version) {
+        holder->awaited = keeper->version;
+        holder->await_until_ms = now + LIMIT_RENEWAL_MS;
+    }
+    if (owner_may_live(keeper->held.sender, keeper->conductor->self) && now < holder->await_until_ms)
+        return true;
+    if (holder->await_until_ms)
+        log_event(LOG_LEVEL_WARNING,
+                  "an agent ended while it renewed this sign-in, and what it got is lost: its refresh token may have "
+                  "been used",
+                  "PROFILE", keeper->profile->name, NULL);
+    holder->await_until_ms = 0; /* said once */
+    return false;
 }
 
 static void on_newer(void *arg, const struct store_result *result)
@@ -240,6 +282,7 @@ static bool same_person(const struct credential *a, const struct credential *b)
 static void saved(struct keeper *keeper, uint64_t version)
 {
     keeper->version = version;
+    keeper->holder->unsent = false;
     keeper_forget_unsaved(keeper->holder);
     tell(keeper, 0, NULL);
 }
@@ -257,8 +300,7 @@ static void conflict(struct keeper *keeper, const struct store_result *result)
         tell(keeper, -ESTALE, &why);
         return;
     }
-    bool same = span_equals(secret_span(result->value), secret_span(keeper->value));
-    bool ours = same && (keeper->again || !keeper->saving.uncertain); /* the answer to an earlier try was lost */
+    bool ours = span_equals(secret_span(result->value), secret_span(keeper->value)); /* the answer to it was lost */
     bool rotated = keeper->has_held && !same_token(&keeper->held, &keeper->saving);
     bool person = same_person(&newer, &keeper->saving);
     keeper_forget_unsaved(keeper->holder);
@@ -277,7 +319,11 @@ static void conflict(struct keeper *keeper, const struct store_result *result)
 static void remember_unsaved(struct keeper *keeper)
 {
     struct holder *holder = keeper->holder;
-    if (keeper->any || keeper->saving.uncertain || !keeper->saving.refresh_token)
+    if (keeper->saving.sending) {
+        holder->unsent = true;
+        holder->unsent_repeat = keeper->saving.uncertain;
+    }
+    if (keeper->any || keeper->saving.sending || keeper->saving.uncertain || !keeper->saving.refresh_token)
         return;
     struct credential *copy = malloc(sizeof(*copy));
     if (!copy || credential_copy(&keeper->saving, copy) < 0) {
@@ -331,8 +377,10 @@ int keeper_save(struct keeper *keeper, const struct credential *credential, bool
     keeper->any = any;
     keeper->again = false;
     int r = credential_copy(credential, &keeper->saving);
+    (void)snprintf(keeper->saving.sender, sizeof(keeper->saving.sender), "%s",
+                   r == 0 && credential->sending ? keeper->conductor->self : "");
     if (r == 0)
-        r = credential_write(credential, &keeper->value);
+        r = credential_write(&keeper->saving, &keeper->value);
     if (r == 0)
         r = put(keeper);
     if (r < 0) {

@@ -45,6 +45,9 @@ int keeper_load(struct keeper *, keeper_fn *, void *arg);
 /* `any`: a new sign-in, which replaces whatever is there. The credential is copied. */
 int keeper_save(struct keeper *, const struct credential *, bool any, keeper_fn *, void *arg);
 int keeper_drop(struct keeper *, keeper_fn *, void *arg);
+/* Whether another agent is renewing what is held just now, and will keep the next one soon; its host may have died, so
+ * there is an end to that (LIMIT_RENEWAL_MS). An agent that was killed at it is told of in the log. */
+bool keeper_other_renews(struct keeper *);
 /* Whether the store holds a version other than `version`: 0 (then `held` is it), or STORE_MISSING. */
 int keeper_newer(struct keeper *, keeper_fn *, void *arg);
 void keeper_end(struct keeper *); /* cancels, and wipes */

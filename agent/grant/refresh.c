@@ -18,14 +18,21 @@ static int save(struct refresh *refresh, int phase, struct step *ret)
     return 0;
 }
 
-/* Holds the repeat back until it is recorded; everything else passes. */
+static bool is_entra(const struct refresh *refresh)
+{
+    return profile_is_entra(refresh->input->profile);
+}
+
+/* Holds the request back until it is recorded; everything else passes. */
 static int pass(struct refresh *refresh, struct step *ret)
 {
     refresh->phase = REFRESH_ASKING;
-    if (ret->kind != STEP_HTTP || !refresh->repeat || refresh->recorded)
+    bool harmless = is_entra(refresh) || (refresh->next.steady && !refresh->repeat);
+    if (ret->kind != STEP_HTTP || harmless || refresh->recorded)
         return 0;
     refresh->sending = *ret;
-    refresh->next.uncertain = true;
+    refresh->next.sending = true;
+    refresh->next.uncertain = refresh->repeat;
     return save(refresh, REFRESH_RECORDING, ret);
 }
 
@@ -53,23 +60,30 @@ int refresh_start(struct refresh *refresh, const struct input *input, struct ste
                                 "scope has offline_access");
     if (held->uncertain && !profile_is_entra(input->profile))
         return needs_login(ret,
-                           "the answer to a renewal was lost twice, and a third try with the same refresh token could "
-                           "make the authority end every session of it");
+                           "a renewal and its one repeat brought no new refresh token, and a third try with the same "
+                           "one could make the authority end every session of it");
     refresh->input = input;
     int r = credential_copy(held, &refresh->next);
     if (r == 0)
         r = exchange_open(&refresh->exchange, input->profile);
     if (r < 0)
         return r;
-    refresh->repeat = held->unanswered && !profile_is_entra(input->profile);
+    refresh->repeat = (held->unanswered || held->sending) && !is_entra(refresh);
+    refresh->marked = held->sending;
+    refresh->next.sending = false;
     return ask(refresh, ret);
 }
 
-/* The one repeat is still to be had: it did not use the refresh token up, or there was none yet. */
-static int take_back(struct refresh *refresh, struct step *ret)
+/* There is no new refresh token, and nothing more is sent now. */
+static int take_back(struct refresh *refresh, bool unanswered, bool uncertain, struct step *ret)
 {
-    refresh->next.uncertain = false;
-    refresh->next.unanswered = true;
+    struct credential *next = &refresh->next;
+    bool same = !refresh->marked && next->unanswered == unanswered && next->uncertain == uncertain;
+    if (same || is_entra(refresh))
+        return step_fail(ret, &refresh->why);
+    next->sending = false;
+    next->unanswered = unanswered;
+    next->uncertain = uncertain;
     return save(refresh, REFRESH_KEEPING, ret);
 }
 
@@ -77,33 +91,35 @@ static int take_back(struct refresh *refresh, struct step *ret)
 static int not_now(struct refresh *refresh, const struct answer *answer, struct step *ret)
 {
     bool lost = answer->error && answer->maybe_sent;
-    if (profile_is_entra(refresh->input->profile) || (!lost && !refresh->repeat))
-        return step_fail(ret, &refresh->why);
-    if (lost && !refresh->repeat && answer->error == -ETIMEDOUT) {
+    bool unread = !answer->error && answer->status == 200; /* what it gave cannot be used */
+    if (!lost && !refresh->repeat)
+        return take_back(refresh, unread, false, ret);
+    if (lost && !refresh->repeat && answer->error == -ETIMEDOUT && !is_entra(refresh)) {
         refresh->why.retry_after_ms = LIMIT_BACKOFF_MS;
-        return take_back(refresh, ret);
+        return take_back(refresh, true, false, ret);
     }
-    if (lost && !refresh->repeat) {
+    if (lost && !refresh->repeat && !is_entra(refresh)) {
         refresh->repeat = true;
+        refresh->recorded = false;
         return ask(refresh, ret);
     }
-    refresh->why.uncertain = true;
-    return lost ? step_fail(ret, &refresh->why) : take_back(refresh, ret);
+    refresh->why.uncertain = !is_entra(refresh);
+    return take_back(refresh, true, lost, ret);
 }
 
 static int refused(struct refresh *refresh, enum outcome outcome, struct step *ret)
 {
     failure_name_scope(&refresh->why, input_request(refresh->input), refresh->input->profile);
-    if (outcome != OUTCOME_LOGIN && refresh->repeat)
-        return take_back(refresh, ret);
     if (outcome == OUTCOME_LOGIN && refresh->repeat) {
         struct failure said = refresh->why;
         failure_set(&refresh->why, said.kind, said.class,
-                    "the answer to a renewal was lost, and the refresh token is used up by it; %s", said.reason);
+                    "the answer to a renewal was lost, and its repeat with the used-up refresh token was refused "
+                    "(reuse detection); %s",
+                    said.reason);
         memcpy(said.reason, refresh->why.reason, sizeof(said.reason));
         refresh->why = said;
     }
-    return step_fail(ret, &refresh->why);
+    return take_back(refresh, refresh->repeat, refresh->repeat && outcome == OUTCOME_LOGIN, ret);
 }
 
 static int finish(struct refresh *refresh, struct step *ret)
@@ -123,10 +139,13 @@ static int renewed(struct refresh *refresh, struct step *ret)
     tokens->id_token = wipe_free(tokens->id_token);
     if (tokens->expires_in_s < 0)
         tokens->expires_in_s = DEFAULT_LIFETIME_S;
-    if (!tokens->refresh_token && !refresh->next.uncertain && !refresh->next.unanswered)
+    bool other = tokens->refresh_token &&
+                 !span_equals(secret_span(tokens->refresh_token), secret_span(refresh->next.refresh_token));
+    if (!other && !refresh->marked && !refresh->next.uncertain && !refresh->next.unanswered)
         return finish(refresh, ret);
-    refresh->next.uncertain = refresh->next.unanswered = false;
-    if (tokens->refresh_token) {
+    refresh->next.sending = refresh->next.uncertain = refresh->next.unanswered = false;
+    refresh->next.steady = !other && !is_entra(refresh);
+    if (other) {
         secret_unref(refresh->next.refresh_token);
         refresh->next.refresh_token = secret_ref(tokens->refresh_token);
     }
@@ -144,11 +163,12 @@ int refresh_next(struct refresh *refresh, const struct answer *answer, const str
     if (refresh->phase == REFRESH_RECORDING) {
         if (answer->error) {
             int r = step_fail_answer(ret, answer, FAILURE_STORE_UNAVAILABLE,
-                                     "that a renewal is repeated could not be kept");
-            ret->fail.uncertain = true;
+                                     refresh->repeat ? "that a renewal is repeated could not be kept"
+                                                     : "that a renewal begins could not be kept");
+            ret->fail.uncertain = refresh->repeat;
             return r;
         }
-        refresh->recorded = true;
+        refresh->recorded = refresh->marked = true;
         refresh->phase = REFRESH_ASKING;
         *ret = refresh->sending;
         return 0;

@@ -55,6 +55,9 @@ struct holder {
     bool moving;                /* its secrets are being moved to another store: flights that use them wait */
     struct credential *unsaved; /* a rotated refresh token that the store could not take yet; NULL: none */
     uint64_t unsaved_version;   /* of what it replaces there */
+    bool unsent, unsent_repeat; /* a mark may be in the store though what it tells of, or its repeat, was not sent */
+    uint64_t awaited;           /* the version of the store in which another agent renews it ... */
+    int64_t await_until_ms;     /* ... who is waited for until then */
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct flight *flights;     /* under way or waiting their turn */

@@ -34,6 +34,11 @@ struct credential {
      * family when a used-up token comes again, so the next use is the one retry ... */
     bool unanswered;
     bool uncertain; /* ... and that has been sent, or was about to be: it is not used again */
+    bool steady;    /* the authority gave no other one at the last renewal: using it twice does no harm */
+    /* A refresh with it is under way, or was when its agent ended: then it counts as unanswered. Nobody else sends it
+     * meanwhile. The store knows by `sender` which agent it is (acquire/owner.h). */
+    bool sending;
+    char sender[LIMIT_OWNER + 1];
 };
 void credential_clear(struct credential *);
 int credential_copy(const struct credential *from, struct credential *ret); /* -ENOMEM */

@@ -73,6 +73,9 @@
 #define LIMIT_JOB_GRACE_MS 2000        /* from the polite end of a program that is talked with to the other one */
 
 /* stores */
+#define LIMIT_OWNER         63    /* who renews a sign-in, as a text */
+#define LIMIT_RENEWAL_MS    45000 /* another agent's renewal: its exchange, and keeping what came */
+#define RENEWAL_LOOK_MS     100   /* how often the store is looked at meanwhile */
 #define LIMIT_STORE_FRAME   (LIMIT_SECRET + 8192)
 #define LIMIT_STORE_MS      10000  /* a store's answer */
 #define LIMIT_STORE_WAIT_MS 120000 /* the same while it waits for a person */

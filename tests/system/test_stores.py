@@ -6,6 +6,8 @@ import random
 import signal
 import threading
 import time
+import urllib.parse
+import urllib.request
 
 import pexpect
 import pytest
@@ -53,6 +55,14 @@ class Store:
 
     def token(self, profile):
         return json.loads(self.value(profile))["refresh_token"]
+
+    def replace(self, profile, version, change):
+        """What another agent does to a sign-in: change() gets what is kept, and returns what is to be."""
+        with open(self.file(profile), "rb") as f:
+            binding, value = f.read().split(b"\n", 2)[1:]
+        with open(self.base + ".replaced", "wb") as f:
+            f.write(b"%d\n%s\n%s" % (version, binding, json.dumps(change(json.loads(value))).encode()))
+        os.rename(self.base + ".replaced", self.file(profile))
 
 
 @pytest.fixture
@@ -374,9 +384,10 @@ def test_what_a_store_waits_for_is_told(signed_in, store, mltoken):
     assert "unlock" not in mltoken("status").ok().out
 
 
-@pytest.mark.parametrize("step", ["die-before", "die-after", "ok die-before", "ok die-after"])
+@pytest.mark.parametrize("step", ["die-before", "die-after", "ok die-before", "ok die-after", "ok ok die-before",
+                                  "ok ok die-after"])
 def test_a_store_that_dies(signed_in, store, authority, mltoken, step):
-    """At the get, and at the put of a rotated token: before and after it is durable."""
+    """At the get, at the put of the mark, and at that of the rotated token: before and after it is durable."""
     store.script(step)
     done = mltoken("get", "me", "--refresh")
     assert done.code in (0, 8)
@@ -387,7 +398,10 @@ def test_a_store_that_dies(signed_in, store, authority, mltoken, step):
 
 
 def test_a_full_disk_loses_no_rotated_token(signed_in, store, authority, mltoken):
-    store.script("ok full")
+    store.script("ok full")  # that it begins cannot be marked: nothing is sent
+    assert "full" in mltoken("get", "me", "--refresh").failed(8)
+    assert not refreshes(authority)
+    store.script("ok ok full")
     assert "full" in mltoken("get", "me", "--refresh").failed(8)
     store.script("full")
     mltoken("get", "me", "--refresh").failed(8)
@@ -434,9 +448,8 @@ def test_two_agents_use_the_newest_token(signed_in, store, authority, home, mlto
         other.stop()
 
 
-def test_an_older_token_never_replaces_a_newer_one(signed_in, store, authority, home, mltoken):
-    """Both renew at once, within the authority's grace: the one that is later finds the other's, and leaves it."""
-    authority.set_client("device", reuse_grace=60)
+def test_two_agents_never_send_the_same_token(signed_in, store, authority, home, mltoken):
+    """Both renew at once, and the authority has no grace: one waits for what the other gets."""
     other = second_agent(home, authority)
     try:
         authority.set_delay(1, "token")
@@ -445,19 +458,57 @@ def test_an_older_token_never_replaces_a_newer_one(signed_in, store, authority, 
             connection.send("GetToken", {"profile": "me", "refresh": True})
         for connection in connections:
             connection.reply()
-        authority.set_delay(0, "token")
         used = [r.form["refresh_token"] for r in refreshes(authority)]
-        assert used[0] == used[1], "they did not meet"
-        puts = [n for n in store.notes() if n.startswith("put me")]
-        assert len(puts) == 3, "the sign-in, and one try of each"
-        kept = store.token("me")
-        assert store.version("me") == 2, "the second one's was put over the first one's"
-        for connection in connections:
-            connection.call("GetToken", profile="me", refresh=True)
-        assert refreshes(authority)[2].form["refresh_token"] == kept
-        assert not authority.reuses
+        assert len(set(used)) == len(used) == 2 and not authority.reuses
+        assert authority.max_concurrent("token") == 1
+        assert store.token("me") == list(authority.store.families.values())[-1].current
     finally:
         other.stop()
+
+
+def test_an_agent_that_died_is_not_waited_for(signed_in, store, authority, home, mltoken):
+    """Within the authority's grace the other one goes on at once; the third one would not."""
+    authority.set_client("device", reuse_grace=60)
+    other = second_agent(home, authority)
+    try:
+        authority.fault("token", hang="after", times=1)
+        waiting = signed_in.varlink()
+        waiting.send("GetToken", {"profile": "me", "refresh": True})
+        wait_until(lambda: len(refreshes(authority)) == 1)
+        following = other.varlink()
+        following.send("GetToken", {"profile": "me", "refresh": True})
+        time.sleep(0.5)
+        assert len(refreshes(authority)) == 1, "it did not wait"
+        signed_in.process.kill()
+        signed_in.process.wait()
+        signed_in.expect_exit = -signal.SIGKILL
+        assert following.reply()["token"]["value"]
+        used = [r.form["refresh_token"] for r in refreshes(authority)]
+        assert used[0] == used[1] and not authority.reuses
+        assert "an agent ended while it renewed this sign-in" in other.log()
+        assert store.token("me") == list(authority.store.families.values())[-1].current
+    finally:
+        other.stop()
+
+
+def test_an_older_token_never_replaces_a_newer_one(signed_in, store, authority, home, mltoken):
+    """Somebody who does not look at marks (an older version) renews meanwhile: what that one kept stays."""
+    authority.set_client("device", reuse_grace=60)
+    authority.fault("token", hold=True, times=1)
+    connection = signed_in.varlink()
+    connection.send("GetToken", {"profile": "me", "refresh": True})
+    wait_until(lambda: len(refreshes(authority)) == 1)
+    version, used = store.version("me"), store.token("me")
+    form = urllib.parse.urlencode({"grant_type": "refresh_token", "refresh_token": used, "client_id": "device"}).encode()
+    with urllib.request.urlopen(authority.oidc + "/token", form, timeout=20) as answer:
+        newer = json.load(answer)["refresh_token"]
+    store.replace("me", version + 1, lambda kept: {**kept, "refresh_token": newer, "sender": ""})
+    authority.release("token")
+    connection.reply()
+    assert (store.version("me"), store.token("me")) == (version + 1, newer)
+    connection.call("GetToken", profile="me", refresh=True)
+    assert refreshes(authority)[-1].form["refresh_token"] == newer
+    assert not authority.reuses
 
 
 def test_another_account_signed_in_elsewhere(signed_in, store, authority, home, mltoken):

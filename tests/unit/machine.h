@@ -58,7 +58,7 @@ struct reply {
 /* What the last SAVE kept. */
 struct kept {
     int count;
-    bool has_token, uncertain, unanswered;
+    bool has_token, uncertain, unanswered, sending, steady;
     char token[256], scope[256], subject[256];
 };
 
@@ -97,7 +97,9 @@ static inline void machine_note(struct machine *m)
         m->kept = (struct kept){.count = m->kept.count + 1,
                                 .has_token = save->refresh_token != NULL,
                                 .uncertain = save->uncertain,
-                                .unanswered = save->unanswered};
+                                .unanswered = save->unanswered,
+                                .sending = save->sending,
+                                .steady = save->steady};
         (void)snprintf(m->kept.token, sizeof(m->kept.token), "%.*s", (int)token.length, token.length ? token.data : "");
         (void)snprintf(m->kept.scope, sizeof(m->kept.scope), "%s", save->scope ? save->scope : "(none)");
         (void)snprintf(m->kept.subject, sizeof(m->kept.subject), "%s", save->identity.subject);

@@ -160,7 +160,7 @@ static void survives_the_lack_of_memory(void **state)
     const struct reply acquire[] = {METADATA_IS(&metadata), SECRET_IS("s"), OK(TOKENS)};
     const struct reply login[] = {METADATA_IS(&metadata), SECRET_IS("s"), OK(CODE),   YES(STEP_PROMPT), YES(STEP_WAIT),
                                   ERROR("slow_down"),     YES(STEP_WAIT), OK(TOKENS), YES(STEP_VERIFY), YES(STEP_SAVE)};
-    const struct reply renew[] = {METADATA_IS(&metadata), SECRET_IS("s"), LOST,
+    const struct reply renew[] = {METADATA_IS(&metadata), SECRET_IS("s"), YES(STEP_SAVE), LOST,
                                   YES(STEP_SAVE),         OK(TOKENS),     YES(STEP_SAVE)};
     const struct reply revoke[] = {METADATA_IS(&metadata), SECRET_IS("s"), OK("")};
     char *scopes[] = {TEXT("api"), TEXT("openid"), NULL};
@@ -183,7 +183,7 @@ static void survives_the_lack_of_memory(void **state)
 /* The arena fills up: the other kind of memory that a refresh token needs. */
 static void survives_a_full_arena(void **state)
 {
-    const struct reply acquire[] = {SECRET_IS("s"), OK(TOKENS)};
+    const struct reply acquire[] = {YES(STEP_SAVE), OK(TOKENS), YES(STEP_SAVE)};
     struct secret *all[4096];
     size_t count = 0, size = LIMIT_SECRET;
     struct machine m;
@@ -199,7 +199,8 @@ static void survives_a_full_arena(void **state)
             size /= 2;
     }
     assert_true(count < ELEMENTS(all));
-    machine_run(&m, GRANT_ACQUIRE, &acquire[1], 1);
+    machine_run(&m, GRANT_ACQUIRE, acquire, ELEMENTS(acquire));
+    assert_true(m.kept.unanswered); /* the refresh token may be used up */
     assert_int_equal(m.step.kind, STEP_FAIL);
     assert_int_equal(m.step.fail.kind, FAILURE_BUSY);
     machine_close(&m);

@@ -93,7 +93,21 @@ static void what_is_written_is_read(void **state)
     assert_string_equal("https://a", read.identity.issuer);
     assert_string_equal("", read.identity.subject);
     assert_string_equal("\xc3\xa4@x", read.identity.account);
-    assert_true(read.unanswered && !read.uncertain);
+    assert_true(read.unanswered && !read.uncertain && !read.sending && !read.steady);
+    secret_unref(text);
+    credential_clear(&read);
+    credential.sending = credential.steady = true;
+    (void)snprintf(credential.sender, sizeof(credential.sender), "0123456789abcdef:1:2");
+    assert_int_equal(0, credential_write(&credential, &text));
+    assert_int_equal(0, credential_read(text, &read));
+    assert_true(read.sending && read.steady);
+    assert_string_equal("0123456789abcdef:1:2", read.sender);
+    secret_unref(text);
+    credential_clear(&read);
+    credential.sending = false; /* whoever it was */
+    assert_int_equal(0, credential_write(&credential, &text));
+    assert_int_equal(0, credential_read(text, &read));
+    assert_true(!read.sending && !*read.sender);
     secret_unref(text);
     credential_clear(&read);
     credential.refresh_token = secret_unref(credential.refresh_token);
@@ -116,7 +130,8 @@ static void what_is_no_sign_in(void **state)
                                         "{\"refresh_token\":\"x\",\"scope\":[]}",
                                         "{\"unanswered\":1}",
                                         "{\"account\":\"a\\u0000b\"}",
-                                        "{\"issuer\":7}"};
+                                        "{\"issuer\":7}",
+                                        "{\"sender\":true}"};
     (void)state;
     for (size_t i = 0; i < ELEMENTS(texts); i++) {
         struct credential read;

@@ -12,11 +12,24 @@ static void open(struct machine *m)
     machine_hold(m, "RT1", "api offline_access");
 }
 
+/* From the request on: the mark that goes before it is kept, and has tests of its own. */
+static enum step_kind begin(struct machine *m)
+{
+    machine_start(m, GRANT_ACQUIRE);
+    if (m->step.kind == STEP_SAVE && m->kept.sending && !m->kept.uncertain)
+        machine_answer(m, SAVED);
+    m->kept = (struct kept){0};
+    return m->step.kind;
+}
+
 static enum step_kind run(struct machine *m, const struct reply *replies, size_t count)
 {
-    m->kept = (struct kept){0};
     m->requests = 0;
-    return machine_run(m, GRANT_ACQUIRE, replies, count);
+    begin(m);
+    m->requests = m->step.kind == STEP_HTTP;
+    for (size_t i = 0; i < count; i++)
+        machine_answer(m, replies[i]);
+    return m->step.kind;
 }
 #define RUN(m, ...) run((m), (const struct reply[]){__VA_ARGS__}, ELEMENTS(((const struct reply[]){__VA_ARGS__})))
 
@@ -39,23 +52,71 @@ static void keeps_a_new_token_before_it_is_done(void **state)
     (void)state;
     open(&m);
     (void)snprintf(m.held.identity.subject, sizeof(m.held.identity.subject), "alice");
-    machine_start(&m, GRANT_ACQUIRE);
+    begin(&m);
     assert_string_equal(m.url, TOKEN_URL);
     assert_string_equal(m.body, "grant_type=refresh_token&refresh_token=RT1&client_id=me");
     assert_int_equal(machine_answer(&m, OK(ROTATED)), STEP_SAVE);
     assert_string_equal(m.kept.token, "RT2");
     assert_string_equal(m.kept.scope, "api offline_access");
     assert_string_equal(m.kept.subject, "alice");
-    assert_false(m.kept.uncertain || m.kept.unanswered);
+    assert_false(m.kept.uncertain || m.kept.unanswered || m.kept.sending || m.kept.steady);
     assert_int_equal(machine_answer(&m, SAVED), STEP_DONE);
     assert_string_equal(m.step.done.tokens->access_token, "AT2");
-    /* no new one: nothing to keep */
-    assert_int_equal(RUN(&m, OK(SAME)), STEP_DONE);
-    assert_int_equal(m.kept.count, 0);
     /* what cannot be kept is not handed out */
     RUN(&m, OK(ROTATED), NO(STEP_SAVE, -EIO));
     fails(&m, FAILURE_STORE_UNAVAILABLE, "kept");
     machine_close(&m);
+}
+
+/* Whoever comes after a kill at any instant knows that the request may have been sent. */
+static void marks_before_it_sends(void **state)
+{
+    struct machine m;
+    (void)state;
+    open(&m);
+    assert_int_equal(machine_start(&m, GRANT_ACQUIRE), STEP_SAVE);
+    assert_true(m.kept.sending && !m.kept.unanswered && !m.kept.uncertain);
+    assert_string_equal(m.kept.token, "RT1");
+    assert_int_equal(m.requests, 0);
+    assert_int_equal(machine_answer(&m, SAVED), STEP_HTTP);
+    /* what cannot be marked is not sent, and nothing is lost by it */
+    assert_int_equal(machine_start(&m, GRANT_ACQUIRE), STEP_SAVE);
+    machine_answer(&m, NO(STEP_SAVE, -EIO));
+    fails(&m, FAILURE_STORE_UNAVAILABLE, "begins");
+    assert_false(m.step.fail.uncertain);
+    /* the mark of one that ended: this is the repeat */
+    m.held.sending = true;
+    assert_int_equal(machine_start(&m, GRANT_ACQUIRE), STEP_SAVE);
+    assert_true(m.kept.sending && m.kept.uncertain);
+    assert_int_equal(machine_answer(&m, SAVED), STEP_HTTP);
+    assert_int_equal(machine_answer(&m, OK(ROTATED)), STEP_SAVE);
+    assert_false(m.kept.sending || m.kept.uncertain);
+    machine_close(&m);
+}
+
+/* One that never gives another refresh token costs one mark, once. */
+static void leaves_a_steady_authority_alone(void **state)
+{
+    static const char *const same[] = {
+        SAME, "{\"access_token\":\"AT2\",\"token_type\":\"Bearer\",\"refresh_token\":\"RT1\"}"};
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(same); i++) {
+        struct machine m;
+        open(&m);
+        assert_int_equal(RUN(&m, OK(same[i])), STEP_SAVE);
+        assert_true(m.kept.steady && !m.kept.sending);
+        assert_int_equal(machine_answer(&m, SAVED), STEP_DONE);
+        m.held.steady = true;
+        assert_int_equal(machine_start(&m, GRANT_ACQUIRE), STEP_HTTP);
+        assert_int_equal(machine_answer(&m, OK(same[i])), STEP_DONE);
+        RUN(&m, UNSENT);
+        fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "");
+        /* until it does */
+        assert_int_equal(RUN(&m, OK(ROTATED)), STEP_SAVE);
+        assert_string_equal(m.kept.token, "RT2");
+        assert_false(m.kept.steady);
+        machine_close(&m);
+    }
 }
 
 static void asks_for_scopes_only_when_they_differ(void **state)
@@ -84,7 +145,7 @@ static void asks_for_scopes_only_when_they_differ(void **state)
         machine_hold(&m, "RT1", cases[i].held);
         m.profile.scopes = scopes;
         m.profile.dialect = cases[i].dialect;
-        machine_start(&m, GRANT_ACQUIRE);
+        begin(&m);
         assert_int_equal(machine_sent_name(&m, "scope"), cases[i].sent != NULL);
         assert_true(!cases[i].sent || machine_sent(&m, cases[i].sent));
         machine_close(&m);
@@ -100,7 +161,7 @@ static void refuses_scopes_aloud(void **state)
     (void)state;
     open(&m);
     m.asked.scopes = scopes;
-    RUN(&m, ERROR("invalid_scope"));
+    RUN(&m, ERROR("invalid_scope"), SAVED);
     fails(&m, FAILURE_AUTHORITY_REFUSED, "scope \"admin\"");
     assert_string_equal(m.step.fail.error, "invalid_scope");
     /* granted silently without it: the new refresh token is kept, the access token is not handed out */
@@ -118,9 +179,10 @@ static void sends_a_person_to_sign_in(void **state)
     struct machine m;
     (void)state;
     open(&m);
-    RUN(&m, SAYS(400, "{\"error\":\"invalid_grant\",\"error_description\":\"Session not active\"}"));
+    RUN(&m, SAYS(400, "{\"error\":\"invalid_grant\",\"error_description\":\"Session not active\"}"), SAVED);
     fails(&m, FAILURE_LOGIN_REQUIRED, "invalid_grant: Session not active");
-    assert_int_equal(m.kept.count, 0);
+    assert_int_equal(m.kept.count, 1);
+    assert_false(m.kept.sending || m.kept.unanswered || m.kept.uncertain);
     machine_close(&m);
 }
 
@@ -145,14 +207,15 @@ static void repeats_a_lost_request_once(void **state)
     assert_false(m.kept.uncertain || m.kept.unanswered);
     assert_string_equal(m.kept.token, "RT1");
     /* lost twice: no third */
-    RUN(&m, LOST, SAVED, LOST);
+    RUN(&m, LOST, SAVED, LOST, SAVED);
     fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "");
     assert_true(m.step.fail.uncertain);
     assert_int_equal(m.requests, 2);
     assert_true(m.kept.uncertain);
     /* and the reuse that the authority then sees is said */
-    RUN(&m, LOST, SAVED, ERROR("invalid_grant"));
-    fails(&m, FAILURE_LOGIN_REQUIRED, "was lost");
+    RUN(&m, LOST, SAVED, ERROR("invalid_grant"), SAVED);
+    fails(&m, FAILURE_LOGIN_REQUIRED, "reuse detection");
+    assert_true(m.kept.uncertain && !m.kept.sending);
     assert_non_null(strstr(m.step.fail.reason, "invalid_grant"));
     machine_close(&m);
 }
@@ -170,7 +233,7 @@ static void keeps_the_repeat_when_time_ran_out(void **state)
     assert_int_equal(m.step.fail.retry_after_ms, LIMIT_BACKOFF_MS);
     assert_int_equal(m.requests, 1);
     m.held.unanswered = true;
-    RUN(&m, SAVED, TIMED_OUT);
+    RUN(&m, SAVED, TIMED_OUT, SAVED);
     fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "");
     assert_true(m.step.fail.uncertain);
     assert_int_equal(m.requests, 1);
@@ -194,13 +257,12 @@ static void repeats_only_what_may_have_arrived(void **state)
     struct machine m;
     (void)state;
     open(&m);
-    RUN(&m, UNSENT);
+    RUN(&m, UNSENT, SAVED);
     fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "");
-    assert_false(m.step.fail.uncertain);
-    assert_int_equal(m.kept.count, 0);
-    RUN(&m, SAYS(503, ""));
+    assert_false(m.step.fail.uncertain || m.kept.sending || m.kept.unanswered || m.kept.uncertain);
+    RUN(&m, SAYS(503, ""), SAVED);
     fails(&m, FAILURE_AUTHORITY_UNREACHABLE, "503");
-    assert_int_equal(m.kept.count, 0);
+    assert_false(m.kept.sending || m.kept.unanswered || m.kept.uncertain);
     machine_close(&m);
 }
 
@@ -229,9 +291,11 @@ static void takes_back_a_repeat_that_did_not_count(void **state)
         assert_true(m.kept.uncertain);
         assert_int_equal(machine_answer(&m, SAVED), STEP_HTTP);
         assert_true(machine_sent(&m, "refresh_token=RT1"));
-        assert_int_equal(machine_answer(&m, LOST), STEP_FAIL);
+        assert_int_equal(machine_answer(&m, LOST), STEP_SAVE);
+        assert_true(m.kept.uncertain && !m.kept.sending);
+        assert_int_equal(machine_answer(&m, SAVED), STEP_FAIL);
         assert_true(m.step.fail.uncertain);
-        assert_int_equal(m.kept.count, 1);
+        assert_int_equal(m.kept.count, 2);
         /* or, off the net still, keeps it again */
         RUN(&m, SAVED, UNSENT);
         assert_int_equal(m.step.kind, STEP_SAVE);
@@ -247,7 +311,7 @@ static void does_not_use_a_token_a_third_time(void **state)
     open(&m);
     m.held.uncertain = true;
     machine_start(&m, GRANT_ACQUIRE);
-    fails(&m, FAILURE_LOGIN_REQUIRED, "lost twice");
+    fails(&m, FAILURE_LOGIN_REQUIRED, "third try");
     /* Entra's old refresh tokens stay valid */
     m.profile.dialect = DIALECT_ENTRA;
     m.held.unanswered = true;
@@ -283,7 +347,7 @@ static void drops_the_id_token_and_bounds_the_life(void **state)
     struct machine m;
     (void)state;
     open(&m);
-    RUN(&m, OK("{\"access_token\":\"AT2\",\"token_type\":\"Bearer\",\"id_token\":\"a.b.c\"}"));
+    RUN(&m, OK("{\"access_token\":\"AT2\",\"token_type\":\"Bearer\",\"id_token\":\"a.b.c\"}"), SAVED);
     assert_int_equal(m.step.kind, STEP_DONE);
     assert_null(m.step.done.tokens->id_token);
     assert_int_equal(m.step.done.tokens->expires_in_s, DEFAULT_LIFETIME_S);
@@ -294,7 +358,7 @@ static void survives_every_fault(void **state)
 {
     struct machine m;
     struct metadata metadata = {.token_endpoint = TEXT(TOKEN_URL), .basic = true};
-    const struct reply replies[] = {METADATA_IS(&metadata), SECRET_IS("s"), LOST, SAVED, OK(ROTATED), SAVED};
+    const struct reply replies[] = {METADATA_IS(&metadata), SECRET_IS("s"), SAVED, LOST, SAVED, OK(ROTATED), SAVED};
     (void)state;
     open(&m);
     m.profile.token_endpoint = NULL;
@@ -309,6 +373,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(needs_a_sign_in),
         cmocka_unit_test(keeps_a_new_token_before_it_is_done),
+        cmocka_unit_test(marks_before_it_sends),
+        cmocka_unit_test(leaves_a_steady_authority_alone),
         cmocka_unit_test(asks_for_scopes_only_when_they_differ),
         cmocka_unit_test(refuses_scopes_aloud),
         cmocka_unit_test(sends_a_person_to_sign_in),
