@@ -487,9 +487,9 @@ int documents_metadata(struct documents *documents, const struct profile *profil
     if (!wait)
         return -ENOMEM;
     wait->metadata = fn;
-    *ret = wait;
     if (says_all(profile)) {
         settle(wait, 0, NULL);
+        *ret = wait;
         return 0;
     }
     int count = metadata_addresses(profile, addresses, ADDRESSES);
@@ -498,6 +498,7 @@ int documents_metadata(struct documents *documents, const struct profile *profil
         failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,
                     "authority is neither a plain https address nor http to a literal loopback one");
         settle(wait, -EINVAL, &why);
+        *ret = wait;
         return 0;
     }
     int r = count < 0 ? count : find_or_make(documents, addresses, (size_t)count, false, trust, &document);
@@ -505,6 +506,8 @@ int documents_metadata(struct documents *documents, const struct profile *profil
         r = attend(wait, document, trust, false);
     if (r < 0)
         wait_free(wait);
+    else
+        *ret = wait;
     return r;
 }
 
@@ -521,7 +524,6 @@ int documents_jwks(struct documents *documents, const struct profile *profile, c
         return -ENOMEM;
     }
     wait->jwks = fn;
-    *ret = wait;
     int r = find_or_make(documents, addresses, 1, true, trust, &document);
     if (r == 0) {
         int64_t now = clock_boot_ms();
@@ -532,6 +534,8 @@ int documents_jwks(struct documents *documents, const struct profile *profile, c
     }
     if (r < 0)
         wait_free(wait);
+    else
+        *ret = wait;
     return r;
 }
 

@@ -10,7 +10,8 @@
 
 #include "http_server.h"
 
-/* The cache with a clock that a test can put forward; the loop and libcurl keep the true one. */
+/* The cache with a clock that a test can put forward, and memory that it can let run out; the loop and libcurl keep the
+ * true ones. */
 #include "clock.h"
 static int64_t ahead_ms;
 static int64_t test_boot_ms(void)
@@ -18,6 +19,14 @@ static int64_t test_boot_ms(void)
     return clock_boot_ms() + ahead_ms;
 }
 #define clock_boot_ms test_boot_ms
+static int blocks_left = -1; /* -1: no end of them */
+static void *scarce_calloc(size_t count, size_t size)
+{
+    if (blocks_left < 0)
+        return calloc(count, size);
+    return blocks_left-- > 0 ? calloc(count, size) : NULL;
+}
+#define calloc scarce_calloc
 #include "../../agent/authority/documents.c"
 
 static struct loop *loop;
@@ -343,6 +352,28 @@ static void forgetting(void **state)
     assert_int_equal(documents_new(loop, http, &documents), 0);
 }
 
+/* What could not be begun leaves nothing to be cancelled, at whichever block memory runs out. */
+static void lack_of_memory(void **state)
+{
+    struct profile profile = profile_of("good");
+    struct trust trust = {0};
+    struct result result = {0};
+    (void)state;
+    for (int left = 0; left < 2; left++) {
+        struct documents_wait *wait = NULL;
+        blocks_left = left;
+        assert_int_equal(documents_metadata(documents, &profile, &trust, on_metadata, &result, &wait), -ENOMEM);
+        assert_null(wait);
+        blocks_left = left;
+        assert_int_equal(documents_jwks(documents, &profile, profile.authority, &trust, false, on_jwks, &result, &wait),
+                         -ENOMEM);
+        assert_null(wait);
+        blocks_left = -1;
+    }
+    assert_null(documents->first);
+    assert_int_equal(result.told, 0);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -366,9 +397,10 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(places),        cmocka_unit_test(failures), cmocka_unit_test(remembering),
-        cmocka_unit_test(ages),          cmocka_unit_test(flight),   cmocka_unit_test(trusts),
-        cmocka_unit_test(own_endpoints), cmocka_unit_test(key_sets), cmocka_unit_test(forgetting),
+        cmocka_unit_test(places),         cmocka_unit_test(failures), cmocka_unit_test(remembering),
+        cmocka_unit_test(ages),           cmocka_unit_test(flight),   cmocka_unit_test(trusts),
+        cmocka_unit_test(own_endpoints),  cmocka_unit_test(key_sets), cmocka_unit_test(forgetting),
+        cmocka_unit_test(lack_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
