@@ -10,7 +10,7 @@
 
 struct secret;
 
-/* Makes the region. Called once, early; when it cannot be locked the agent goes on and says so (secret_locked_bytes).
+/* Makes the region. Called once, early; when it cannot be locked the agent goes on and says so (secret_arena_locked()).
  */
 int secret_arena_open(void);
 void secret_arena_close(void);

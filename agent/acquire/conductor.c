@@ -501,12 +501,13 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
 {
     struct config *old = conductor->config;
     conductor->config = config;
-    (void)stores_set_key_file(conductor->stores, config->key_file);
     cache_new_epoch(conductor->cache);
-    struct holder **holders;
+    _cleanup_free_ struct holder **holders = NULL;
     size_t count;
-    if (cache_holders(conductor->cache, &holders, &count) < 0) {
-        conductor->config = old; /* out of memory: stay with what we have */
+    if (cache_holders(conductor->cache, &holders, &count) < 0 ||
+        stores_set_key_file(conductor->stores, config->key_file) < 0) {
+        log_event(LOG_LEVEL_ERROR, "the changed configuration is not used: out of memory", NULL);
+        conductor->config = old;
         config_free(config);
         return;
     }
@@ -524,6 +525,5 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
         for (struct flight *flight = holders[i] ? holders[i]->flights : NULL; flight; flight = flight->next)
             if (flight->generation != holders[i]->generation || holders[i]->broken)
                 ask_again(conductor, flight);
-    free(holders);
     config_free(old);
 }

@@ -24,7 +24,8 @@ static void tick_now(const struct flight *flight, struct tick *ret)
 {
     ret->boot_ms = loop_now(flight->conductor->loop);
     ret->wall_s = clock_wall_s();
-    (void)!getrandom(ret->random, sizeof(ret->random), 0);
+    if (getrandom(ret->random, sizeof(ret->random), 0) != sizeof(ret->random))
+        abort(); /* never on Linux once it has booted: but a nonce that can be guessed is worse than no agent */
 }
 
 static void fail_step(struct flight *flight, const struct failure *why)
