@@ -281,14 +281,16 @@ void child_send_more(struct child *child)
     ssize_t n = left ? send(child->fd, child->out.data + child->sent, left, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
     if (n > 0)
         child->sent += (size_t)n;
-    if (child->sent == child->out.length)
+    if (child->sent == child->out.length) {
         buffer_free(&child->out);
+        child->sent = 0;
+    }
     (void)watch_modify(&child->on_bytes, child->sent < child->out.length ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 int child_send(struct child *child, const struct store_field *fields, size_t count, struct span value)
 {
-    child->out = BUFFER(LIMIT_STORE_FRAME + 4);
+    buffer_free(&child->out); /* what is left of a request that was answered before it was read to its end */
     child->sent = 0;
     int r = store_frame_write(&child->out, fields, count, value);
     if (r < 0)
