@@ -91,9 +91,21 @@ static void on_token(void *arg, struct entry *entry, const struct failure *failu
         call_fail(call, failure);
 }
 
-void method_get_token(struct call *call, json_object *parameters)
+/* Asks the conductor for what the call wants. VERDICT_SERVE: *ret; FETCH: `done` will be told; REFUSE: was replied. */
+static enum verdict ask(struct call *call, void (*done)(void *, struct entry *, const struct failure *),
+                        struct entry **ret)
 {
     struct failure why;
+    call->waiter = (struct waiter){.request = &call->request, .done = done, .arg = call};
+    enum verdict verdict =
+        conductor_get(call->connection->server->conductor, call->holder, &call->request, &call->waiter, ret, &why);
+    if (verdict == VERDICT_REFUSE)
+        call_fail(call, &why);
+    return verdict;
+}
+
+void method_get_token(struct call *call, json_object *parameters)
+{
     struct entry *entry;
     if (call_holder(call, parameters) < 0)
         return;
@@ -102,14 +114,9 @@ void method_get_token(struct call *call, json_object *parameters)
         call_invalid_parameter(call, wrong);
         return;
     }
-    call->waiter = (struct waiter){.request = &call->request, .done = on_token, .arg = call};
-    enum verdict verdict =
-        conductor_get(call->connection->server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
-    if (verdict == VERDICT_SERVE) {
+    if (ask(call, on_token, &entry) == VERDICT_SERVE) {
         memo_note(call, entry);
         send_token(call, entry);
-    } else if (verdict == VERDICT_REFUSE) {
-        call_fail(call, &why);
     }
 }
 
@@ -169,12 +176,8 @@ void method_watch(struct call *call, json_object *parameters)
     }
     server->watch_count++;
     call->watching = true;
-    call->waiter = (struct waiter){.request = &call->request, .done = on_first, .arg = call};
-    enum verdict verdict = conductor_get(server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
-    if (verdict == VERDICT_SERVE)
+    if (ask(call, on_first, &entry) == VERDICT_SERVE)
         follow(call, entry);
-    else if (verdict == VERDICT_REFUSE)
-        call_fail(call, &why);
 }
 
 /* ---- Show, Verify ---- */
@@ -210,13 +213,8 @@ void method_show(struct call *call, json_object *parameters)
         call_fail(call, &why);
         return;
     }
-    call->waiter = (struct waiter){.request = &call->request, .done = on_shown, .arg = call};
-    enum verdict verdict =
-        conductor_get(call->connection->server->conductor, call->holder, &call->request, &call->waiter, &entry, &why);
-    if (verdict == VERDICT_SERVE)
+    if (ask(call, on_shown, &entry) == VERDICT_SERVE)
         show(call, entry);
-    else if (verdict == VERDICT_REFUSE)
-        call_fail(call, &why);
 }
 
 static void on_verified(void *arg, json_object *claims, const struct failure *why)
