@@ -72,15 +72,32 @@ void mltoken_close(mltoken_handle *handle)
 }
 
 /* A child must not write into its parent's connection. It has one thread yet, so the lock can be made anew. */
-void client_enter(mltoken_handle *handle)
+static void own(mltoken_handle *handle)
 {
     pid_t pid = getpid();
-    if (handle->pid != pid) {
-        (void)lock_init(handle);
-        client_drop(handle);
-        handle->pid = pid;
-    }
+    if (handle->pid == pid)
+        return;
+    (void)lock_init(handle);
+    client_drop(handle);
+    handle->pid = pid;
+}
+
+void client_enter(mltoken_handle *handle)
+{
+    own(handle);
     (void)pthread_mutex_lock(&handle->lock);
+}
+
+int client_enter_by(mltoken_handle *handle, int64_t deadline_ms)
+{
+    int64_t left = deadline_ms - clock_boot_ms();
+    struct timespec until;
+    own(handle);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    left = until.tv_nsec / 1000000 + (left > 0 ? left : 0);
+    until.tv_sec += left / 1000;
+    until.tv_nsec = left % 1000 * 1000000;
+    return pthread_mutex_clocklock(&handle->lock, CLOCK_MONOTONIC, &until) == 0 ? 0 : MLTOKEN_ETIMEOUT;
 }
 
 void client_leave(mltoken_handle *handle)

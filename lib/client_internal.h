@@ -3,8 +3,8 @@
  * client_start() and client_step() like anything else; the mltoken command calls its other methods in the same way.
  *
  * Always: `fd` is -1 or a connection whose server is our own uid. `out` holds the whole call until the first byte of
- * its answer, so that it can be sent again on a new connection. All functions but client_enter() are called with the
- * lock held. */
+ * its answer, so that it can be sent again on a new connection. All functions but client_enter() and
+ * client_enter_by() are called with the lock held. */
 #pragma once
 
 #include "buffer.h"
@@ -61,6 +61,9 @@ struct mltoken_handle {
 };
 
 void client_enter(mltoken_handle *);
+/* The same for a call with a deadline, which the wait for another thread's call counts against: 0 or MLTOKEN_ETIMEOUT,
+ * and then nothing of the handle may be touched. */
+int client_enter_by(mltoken_handle *, int64_t deadline_ms);
 void client_leave(mltoken_handle *);
 
 /* Makes a connection unless there is one: 0, CLIENT_AGAIN (the agent's queue is full), MLTOKEN_ENOAGENT, _EPEER,

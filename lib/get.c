@@ -86,8 +86,10 @@ int mltoken_get(mltoken_handle *handle, const mltoken_request *request, int time
     int64_t deadline_ms;
     if (!handle || !ret_token || client_deadline(timeout_ms, LIMIT_CALL_MS, &deadline_ms) < 0)
         return MLTOKEN_EINVAL;
-    client_enter(handle);
-    int r = start(handle, request, CALL_GET);
+    int r = client_enter_by(handle, deadline_ms);
+    if (r < 0)
+        return r;
+    r = start(handle, request, CALL_GET);
     if (r == 0) {
         r = next(handle, deadline_ms, ret_token);
         if (r < 0 && handle->call != CALL_NONE)
@@ -102,8 +104,10 @@ int mltoken_next(mltoken_handle *handle, int timeout_ms, mltoken_token **ret_tok
     int64_t deadline_ms;
     if (!handle || !ret_token || client_deadline(timeout_ms, LIMIT_CALL_MS, &deadline_ms) < 0)
         return MLTOKEN_EINVAL;
-    client_enter(handle);
-    int r = handle->call == CALL_WATCH ? next(handle, deadline_ms, ret_token) : MLTOKEN_EINVAL;
+    int r = client_enter_by(handle, deadline_ms);
+    if (r < 0)
+        return r;
+    r = handle->call == CALL_WATCH ? next(handle, deadline_ms, ret_token) : MLTOKEN_EINVAL;
     client_leave(handle);
     return r;
 }

@@ -125,8 +125,10 @@ int mltoken_login(mltoken_handle *handle, const mltoken_request *request, int ti
     int64_t deadline_ms;
     if (!handle || client_deadline(timeout_ms, LIMIT_LOGIN_MS, &deadline_ms) < 0)
         return MLTOKEN_EINVAL;
-    client_enter(handle);
-    int r = start(handle, request);
+    int r = client_enter_by(handle, deadline_ms);
+    if (r < 0)
+        return r;
+    r = start(handle, request);
     if (r == 0) {
         r = follow(handle, deadline_ms, prompt, arg);
         if (r < 0 && handle->call != CALL_NONE)

@@ -1,9 +1,10 @@
 /* libmltoken: OAuth tokens from the user's own agent, mltoken-agent(1). See mltoken(3).
  *
  * A handle talks to one agent over its Unix socket. It carries one call at a time; calls of several threads on one
- * handle wait for each other, and each leaves its words about a failure in the handle, so a thread that wants its own
- * words takes a handle of its own. A handle that is used after fork(2) makes a new connection in the child. The library
- * keeps no global state, writes no log, starts no thread, no process and no agent, and installs no signal handler.
+ * handle wait for each other (a deadline counts that wait too), and each leaves its words about a failure in the
+ * handle, so a thread that wants its own words takes a handle of its own. A handle that is used after fork(2) makes a
+ * new connection in the child. The library keeps no global state, writes no log, starts no thread, no process and no
+ * agent, and installs no signal handler.
  *
  * Functions that can fail return 0 or a negative MLTOKEN_E... code. Strings that the library returns are UTF-8, free of
  * control characters, and belong to the object they came from. Times are seconds since 1970-01-01 UTC; 0 is "not
@@ -73,7 +74,9 @@ int mltoken_open(const char *socket_path, mltoken_handle **ret_handle);
  * using the handle. */
 void mltoken_close(mltoken_handle *handle);
 
-/* Ends the call under way, if there is one, by closing its connection: the agent then cancels a sign-in. */
+/* Ends the call under way, if there is one, by closing its connection: the agent then cancels a sign-in. For calls of
+ * an event loop and for a watch; while another thread is inside mltoken_get(), mltoken_login() or mltoken_next(), this
+ * waits for it. */
 void mltoken_cancel(mltoken_handle *handle);
 
 /* What more is known about the last failure on a handle. Texts hold the authority's own words, shortened and cleaned of
@@ -141,9 +144,11 @@ int mltoken_login(mltoken_handle *handle, const mltoken_request *request, int ti
                   void *arg);
 
 /* Follows a profile's token: starts, then mltoken_next() gives the token as it is now and after that each renewal. Only
- * the request's profile counts. The watch takes the handle until mltoken_cancel() or an error. */
+ * the request's profile counts. The watch takes the handle until mltoken_cancel() or an error. Does not wait; fails
+ * with MLTOKEN_EINVAL, MLTOKEN_EINUSE, MLTOKEN_ENOMEM. */
 int mltoken_watch(mltoken_handle *handle, const mltoken_request *request);
-/* The next token of a watch. MLTOKEN_ETIMEOUT is no end: call it again. */
+/* The next token of a watch, the caller's, for mltoken_free(). MLTOKEN_ETIMEOUT is no end: call it again. Without a
+ * watch it fails with MLTOKEN_EINVAL. */
 int mltoken_next(mltoken_handle *handle, int timeout_ms, mltoken_token **ret_token);
 
 /* ---- the same for event loops ----
@@ -158,6 +163,7 @@ typedef enum mltoken_event {
     MLTOKEN_SIGNED_IN = 3 /* the sign-in is over */
 } mltoken_event;
 
+/* Each fails with MLTOKEN_EINVAL, MLTOKEN_EINUSE, MLTOKEN_ENOMEM; the request is not needed afterwards. */
 int mltoken_start_get(mltoken_handle *handle, const mltoken_request *request);
 int mltoken_start_login(mltoken_handle *handle, const mltoken_request *request);
 /* The descriptor to wait for, the handle's own; -1 when there is none (wait for the timeout alone). */
@@ -167,13 +173,15 @@ int mltoken_events(mltoken_handle *handle);
 /* Milliseconds after which mltoken_process() must be called even if nothing is ready: 0 when the next answer is there
  * already, -1 when there is no such time. */
 int mltoken_timeout(mltoken_handle *handle);
-/* Does what can be done at once. An error ends the call. */
+/* Does what can be done at once: 0 and *ret_event, or any code above; an error ends the call. MLTOKEN_EINVAL when no
+ * call was started. */
 int mltoken_process(mltoken_handle *handle, mltoken_event *ret_event);
 /* The token of the last MLTOKEN_TOKEN, for mltoken_free(); MLTOKEN_EINVAL when there is none. */
 int mltoken_take(mltoken_handle *handle, mltoken_token **ret_token);
 /* The prompt of the last MLTOKEN_PROMPT, or NULL; valid until the next mltoken_process(). */
 const mltoken_prompt *mltoken_shown(mltoken_handle *handle);
-/* Who signed in with the last sign-in on this handle, or NULL when the authority did not say. */
+/* Who signed in with the last sign-in on this handle, or NULL when the authority did not say; the handle's, valid until
+ * its next sign-in. */
 const char *mltoken_account(mltoken_handle *handle);
 
 /* ---- tokens ---- */
@@ -186,6 +194,7 @@ const char *mltoken_token_type(const mltoken_token *token);   /* "Bearer"; never
 uint64_t mltoken_token_expires_at(const mltoken_token *token);
 uint64_t mltoken_token_refresh_at(const mltoken_token *token); /* when the agent will renew it by itself */
 const char *mltoken_token_profile(const mltoken_token *token); /* never NULL */
+/* NULL when it has none. */
 const char *mltoken_token_account(const mltoken_token *token);
 const char *mltoken_token_resource(const mltoken_token *token);
 const char *mltoken_token_audience(const mltoken_token *token);

@@ -236,6 +236,16 @@ static void *get_often(void *arg)
     return NULL;
 }
 
+/* Returns its argument when every call that waits kept its deadline. */
+static void *get_soon(void *arg)
+{
+    mltoken_token *token = NULL;
+    bool late = mltoken_get(arg, NULL, 30, &token) != MLTOKEN_ETIMEOUT ||
+                mltoken_next(arg, 30, &token) != MLTOKEN_ETIMEOUT ||
+                mltoken_login(arg, NULL, 30, NULL, NULL) != MLTOKEN_ETIMEOUT;
+    return late || token ? NULL : arg;
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -253,6 +263,28 @@ static void test_threads(void **state)
     }
     agent_stop(&agent, handle);
     assert_int_equal(agent.connections, 1);
+    agent_free(&agent);
+}
+
+/* Another thread is inside a call that takes long: the wait for it counts against our deadline, and leaves the handle
+ * alone. */
+static void test_deadline_behind_another_thread(void **state)
+{
+    (void)state;
+    static const struct line script[] = {{.act = READ}, {.act = HOLD}, {.act = END}};
+    struct agent agent;
+    mltoken_handle *handle = agent_start(&agent, script);
+    mltoken_token *token = NULL;
+    pthread_t other;
+    void *result = NULL;
+    client_enter(handle);
+    assert_int_equal(pthread_create(&other, NULL, get_soon, handle), 0);
+    assert_int_equal(pthread_join(other, &result), 0);
+    client_leave(handle);
+    assert_ptr_equal(result, handle);
+    assert_int_equal(handle->error.code, 0);
+    assert_int_equal(mltoken_get(handle, NULL, 20, &token), MLTOKEN_ETIMEOUT); /* and it can be used again */
+    agent_stop(&agent, handle);
     agent_free(&agent);
 }
 
@@ -310,12 +342,12 @@ static void test_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),          cmocka_unit_test(test_no_request_asks_for_nothing),
-        cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_event_loop),   cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_two_at_once),  cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_threads),      cmocka_unit_test(test_freeing_wipes),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_get),           cmocka_unit_test(test_no_request_asks_for_nothing),
+        cmocka_unit_test(test_byte_by_byte),  cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_event_loop),    cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_two_at_once),   cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_deadline_behind_another_thread),
+        cmocka_unit_test(test_freeing_wipes), cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
