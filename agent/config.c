@@ -7,8 +7,8 @@
 
 DEFINE_CLEANUP(struct config *, config_free)
 
-static const char *const agent_keys[] = {"default_profile", "store", "key_file"};
-enum { AGENT_DEFAULT_PROFILE, AGENT_STORE, AGENT_KEY_FILE };
+static const char *const agent_keys[] = {"default_profile", "store", "key_file", "lock_on"};
+enum { AGENT_DEFAULT_PROFILE, AGENT_STORE, AGENT_KEY_FILE, AGENT_LOCK_ON };
 
 /* ---- sections ---- */
 
@@ -115,6 +115,24 @@ static int add_key_file(struct reader *reader, int line, char **value)
     return 0;
 }
 
+static int add_lock_on(struct reader *reader, int line, char *value)
+{
+    static const char *const words[] = {"suspend", "session"};
+    bool named[ELEMENTS(words)] = {false};
+    for (char *at = value + strspn(value, " \t"), *end; *at; at = end + strspn(end, " \t")) {
+        size_t length = strcspn(at, " \t"), i = 0;
+        end = at + length;
+        while (i < ELEMENTS(words) && !span_equals((struct span){at, length}, span_of(words[i])))
+            i++;
+        if (i == ELEMENTS(words))
+            return reader_problem(reader, NULL, line, "lock_on", "is made of the words suspend and session");
+        named[i] = true;
+    }
+    reader->config->lock_on_suspend = named[0];
+    reader->config->lock_on_session = named[1];
+    return 0;
+}
+
 static int add_agent(struct reader *reader, const struct pair *pair)
 {
     struct config *config = reader->config;
@@ -141,6 +159,8 @@ static int add_agent(struct reader *reader, const struct pair *pair)
         return add_store(reader, pair->line, &value);
     if (key == AGENT_KEY_FILE)
         return add_key_file(reader, pair->line, &value);
+    if (key == AGENT_LOCK_ON)
+        return add_lock_on(reader, pair->line, value);
     if (!name_valid(pair->value))
         return reader_problem(reader, NULL, pair->line, "default_profile",
                               "is not the name of a profile; write the name alone");

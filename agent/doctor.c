@@ -9,6 +9,7 @@
 #include "config.h"
 #include "grant/grant.h"
 #include "limits.h"
+#include "store/lock_on.h"
 #include "store/stores.h"
 #include "text.h"
 #include <errno.h>
@@ -370,6 +371,38 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
     doctor->profile = NULL;
 }
 
+/* ---- lock_on ---- */
+
+static void on_event(void *arg, const char *why)
+{
+    (void)arg, (void)why;
+}
+
+static void on_listening(void *arg)
+{
+    const struct doctor *doctor = arg;
+    loop_stop(doctor->loop, 0);
+}
+
+/* Whether there is somebody to listen to. */
+static void check_lock_on(struct doctor *doctor, const struct config *config)
+{
+    const struct lock_on_functions functions = {.lock = on_event, .changed = on_listening, .arg = doctor};
+    _cleanup_buffer_ struct buffer words = BUFFER(4 * LIMIT_TEXT);
+    struct lock_on *lock_on = NULL;
+    if (!config->lock_on_suspend && !config->lock_on_session)
+        return;
+    int r = lock_on_new(doctor->loop, doctor->stores, &functions, &lock_on);
+    if (r == 0) {
+        lock_on_configure(lock_on, config->lock_on_suspend, config->lock_on_session);
+        r = loop_run(doctor->loop);
+    }
+    bool listens = r == 0 && lock_on_describe(lock_on, &words);
+    say(doctor, listens ? FINE : BAD_CONFIGURATION, "lock_on %s%s", words.data ? words.data : strerror(-r),
+        listens ? "" : "; without systemd-logind lock by hand: mltoken lock");
+    lock_on_free(lock_on);
+}
+
 /* ---- all of it ---- */
 
 static void check_all(struct doctor *doctor, const struct config *config, const char *name)
@@ -383,6 +416,7 @@ static void check_all(struct doctor *doctor, const struct config *config, const 
         say(doctor, BAD_CONFIGURATION, "there is no profile %s: mltoken status lists them", name);
     else if (config->problem_count == 0)
         say(doctor, FINE, "the configuration is well formed, profiles: %zu", config->profile_count);
+    check_lock_on(doctor, config);
     if (profile)
         check_profile(doctor, profile);
     for (size_t i = 0; !name && i < config->profile_count; i++)

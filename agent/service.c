@@ -1,6 +1,6 @@
 #include "service.h"
 
-#include "acquire/conductor.h"
+#include "acquire/lock.h"
 #include "authority/http.h"
 #include "cleanup.h"
 #include "config.h"
@@ -10,6 +10,7 @@
 #include "reload.h"
 #include "secret.h"
 #include "server/server.h"
+#include "store/lock_on.h"
 #include "store/stores.h"
 #include "worker.h"
 #include <errno.h>
@@ -26,6 +27,7 @@ struct service {
     struct http *http;
     struct documents *documents;
     struct stores *stores;
+    struct lock_on *lock_on;
     struct conductor *conductor;
     struct server *server;
     struct reload *reload;
@@ -119,6 +121,12 @@ static void on_watchdog(void *arg)
                       service);
 }
 
+static void on_lock(void *arg, const char *why)
+{
+    const struct service *service = arg;
+    (void)conductor_lock_known(service->conductor, why);
+}
+
 /* From the lowest part up. The worker is forked first: before there is a socket, a token or a thread. */
 static int put_together(struct service *service, const struct service_options *options, char *problem, size_t size)
 {
@@ -134,6 +142,9 @@ static int put_together(struct service *service, const struct service_options *o
         r = stores_new(service->loop, &(struct stores_options){.memory_only = service->command != NULL},
                        &service->stores);
     if (r == 0)
+        r = lock_on_new(service->loop, service->stores, &(struct lock_on_functions){.lock = on_lock, .arg = service},
+                        &service->lock_on);
+    if (r == 0)
         r = config_load(NULL, &config);
     if (r == 0)
         r = stores_set_key_file(service->stores, config->key_file);
@@ -143,11 +154,15 @@ static int put_together(struct service *service, const struct service_options *o
                                   .documents = service->documents,
                                   .worker = service->worker,
                                   .stores = service->stores,
+                                  .lock_on = service->lock_on,
                                   .config = config};
         r = conductor_new(&parts, &service->conductor);
         if (r < 0)
             config_free(config);
     }
+    if (r == 0)
+        lock_on_configure(service->lock_on, service->conductor->config->lock_on_suspend,
+                          service->conductor->config->lock_on_session);
     if (r == 0)
         r = server_new(service->loop, service->conductor, &service->server);
     if (r == 0)
@@ -168,6 +183,7 @@ static int put_together(struct service *service, const struct service_options *o
 
 static void take_apart(struct service *service)
 {
+    service->lock_on = lock_on_free(service->lock_on);
     service->reload = reload_free(service->reload);
     service->server = server_free(service->server);
     service->conductor = conductor_free(service->conductor);

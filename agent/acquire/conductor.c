@@ -511,6 +511,8 @@ void conductor_configure(struct conductor *conductor, struct config *config, boo
         config_free(config);
         return;
     }
+    if (conductor->lock_on)
+        lock_on_configure(conductor->lock_on, config->lock_on_suspend, config->lock_on_session);
     for (size_t i = 0; i < count; i++) {
         struct holder *holder = holders[i];
         struct profile *profile = config_profile(config, holder->profile->name);

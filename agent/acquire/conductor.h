@@ -6,6 +6,7 @@
 #include "acquire/owner.h"
 #include "authority/documents.h"
 #include "config.h"
+#include "store/lock_on.h"
 #include "store/stores.h"
 #include "token/cache.h"
 #include "worker.h"
@@ -16,6 +17,7 @@ struct conductor {
     struct documents *documents;
     struct worker *worker;
     struct stores *stores;
+    struct lock_on *lock_on; /* NULL: nothing locks by itself */
     struct cache *cache;
     struct config *config;
     struct errand *errands; /* a ring, made with the first */

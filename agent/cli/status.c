@@ -128,6 +128,9 @@ static void agent_line(struct buffer *to, const struct context *context, json_ob
     output_time(since, started);
     buffer_format(to, "agent %s, pid %lld, since %s, store %s, at %s\n", version, (long long)pid, since, store,
                   context->handle->path.agent);
+    cell_text(agent, "lockOn", store, sizeof(store));
+    if (strcmp(store, "-") != 0)
+        buffer_format(to, "lock_on %s\n", store);
     if (strcmp(version, MLTOKEN_VERSION) != 0)
         remark(context->quiet, "mltoken: the running agent is version %s, this is %s: end it to run the new one",
                version, MLTOKEN_VERSION);

@@ -74,7 +74,7 @@ void method_status(struct call *call, json_object *parameters)
         {"secretBytes", secret_arena_used()},
         {"lockedBytes", secret_arena_locked()},
     };
-    _cleanup_buffer_ struct buffer store = BUFFER(4 * LIMIT_TEXT);
+    _cleanup_buffer_ struct buffer store = BUFFER(4 * LIMIT_TEXT), lock_on = BUFFER(4 * LIMIT_TEXT);
     json_object *reply = json_object_new_object(), *object = json_object_new_object();
     for (size_t i = 0; i < ELEMENTS(counters); i++)
         (void)json_put_integer(object, counters[i].name, (int64_t)counters[i].value);
@@ -83,6 +83,9 @@ void method_status(struct call *call, json_object *parameters)
     (void)json_put_time(reply, "startedAt", conductor->started_at);
     stores_describe(conductor->stores, conductor->config->store, &store);
     (void)json_put_text(reply, "store", buffer_error(&store) ? "" : store.data);
+    if (conductor->lock_on)
+        (void)lock_on_describe(conductor->lock_on, &lock_on);
+    (void)json_put_text(reply, "lockOn", lock_on.length && !buffer_error(&lock_on) ? lock_on.data : NULL);
     (void)json_put(reply, "counters", object);
     call_reply(call, reply);
 }

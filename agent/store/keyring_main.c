@@ -5,9 +5,11 @@
 #include "store/keyring_bus.h"
 #include "store/keyring_items.h"
 #include "store/keyring_lock.h"
+#include "store/keyring_logind.h"
 #include "store/keyring_text.h"
 #include "store/program.h"
 #include <errno.h>
+#include <glib-unix.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -17,6 +19,8 @@ enum { MOST_ROUNDS = 3 /* a keyring may be locked again while we look */ };
 struct state {
     struct keyring keyring;
     struct buffer room; /* for one packed or unpacked secret */
+    struct store_program *program;
+    struct keyring_logind *logind; /* NULL: nothing is watched for */
 };
 
 /* One request. Everything it holds is let go by end(). */
@@ -297,6 +301,63 @@ static void serve_list(void *state, const struct store_request *request, struct 
     serve(state, request, program, list);
 }
 
+/* ---- watching ---- */
+
+static void on_event(void *arg, const char *event)
+{
+    const struct state *state = arg;
+    store_say_event(state->program, event, NULL);
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+    const struct state *state = arg;
+    store_say_event(state->program, "lost", reason);
+}
+
+static void serve_watch(void *arg, const struct store_request *request, struct store_program *program)
+{
+    struct state *state = arg;
+    const struct keyring_logind_functions functions = {.happened = on_event, .lost = on_lost, .arg = state};
+    char reason[KEYRING_REASON];
+    if (state->logind)
+        store_answer_fail(program, "invalid", "it watches already");
+    else if (keyring_logind_new(request->suspend, request->session, &functions, &state->logind, reason,
+                                sizeof(reason)) < 0)
+        store_answer_fail(program, "unavailable", "%s", reason);
+    else
+        store_answer_watching(program, reason);
+}
+
+/* No key is held here. */
+static void serve_lock(void *arg, const struct store_request *request, struct store_program *program)
+{
+    const struct state *state = arg;
+    (void)request;
+    store_answer_ok(program, 0, (struct span){0});
+    if (state->logind) /* then it may tell of more */
+        keyring_logind_locked(state->logind);
+}
+
+static gboolean on_input(int fd, GIOCondition condition, void *arg)
+{
+    bool *ready = arg;
+    (void)fd, (void)condition;
+    *ready = true;
+    return G_SOURCE_CONTINUE;
+}
+
+static void wait_for_input(void *arg)
+{
+    const struct state *state = arg;
+    bool ready = !state->logind;
+    guint source = ready ? 0 : g_unix_fd_add(STDIN_FILENO, G_IO_IN | G_IO_HUP | G_IO_ERR, on_input, &ready);
+    while (!ready)
+        (void)g_main_context_iteration(NULL, TRUE);
+    if (source)
+        g_source_remove(source);
+}
+
 /* A library's warning could hold anything. */
 static GLogWriterOutput write_nothing(GLogLevelFlags level, const GLogField *fields, gsize count, gpointer arg)
 {
@@ -306,8 +367,14 @@ static GLogWriterOutput write_nothing(GLogLevelFlags level, const GLogField *fie
 
 int main(void)
 {
-    static const struct store_functions functions = {
-        .name = "keyring", .get = serve_get, .put = serve_put, .drop = serve_drop, .list = serve_list};
+    static const struct store_functions functions = {.name = "keyring",
+                                                     .get = serve_get,
+                                                     .put = serve_put,
+                                                     .drop = serve_drop,
+                                                     .list = serve_list,
+                                                     .lock = serve_lock,
+                                                     .watch = serve_watch,
+                                                     .wait = wait_for_input};
     struct store_program *program = store_program_new("keyring");
     if (!program) {
         (void)fprintf(stderr, "mltoken-store-keyring: cannot start: %s\n", strerror(errno));
@@ -323,8 +390,10 @@ int main(void)
         store_program_unlocked(program);
     /* it never grows beyond its pages, so buffer.c never moves it */
     struct state state = {.keyring = {.waiting = say_waiting, .arg = program},
-                          .room = {.data = pages, .capacity = size, .maximum = size - 1}};
+                          .room = {.data = pages, .capacity = size, .maximum = size - 1},
+                          .program = program};
     int r = store_program_run(program, &functions, &state);
+    keyring_logind_free(state.logind);
     keyring_close(&state.keyring);
     store_program_free(program);
     return r < 0 ? 1 : 0;

@@ -154,8 +154,9 @@ void store_answer_conflict(struct store_program *program, uint64_t version, stru
 static void say_reason(struct store_program *program, const char *result, const char *kind, const char *reason)
 {
     char clean[LIMIT_STORE_REASON + 1];
-    text_clean_into(clean, sizeof(clean), span_of(reason));
-    const struct store_field fields[] = {{"id", program->id}, {"result", result}, {"kind", kind}, {"reason", clean}};
+    text_clean_into(clean, sizeof(clean), span_of(reason ? reason : ""));
+    const struct store_field fields[] = {
+        {"id", program->id}, {"result", result}, {"kind", kind}, {"reason", reason ? clean : NULL}};
     say(program, fields, ELEMENTS(fields), (struct span){0});
 }
 
@@ -170,6 +171,20 @@ void store_answer_fail(struct store_program *program, const char *kind, const ch
     va_end(arguments);
     program->answered = true;
     say_reason(program, "fail", kind, reason);
+}
+
+void store_answer_watching(struct store_program *program, const char *reason)
+{
+    program->answered = true;
+    say_reason(program, "ok", NULL, *reason ? reason : NULL);
+}
+
+void store_say_event(struct store_program *program, const char *event, const char *reason)
+{
+    char clean[LIMIT_STORE_REASON + 1] = "";
+    text_clean_into(clean, sizeof(clean), span_of(reason ? reason : ""));
+    const struct store_field fields[] = {{"event", event}, {"reason", *clean ? clean : NULL}};
+    say(program, fields, ELEMENTS(fields), (struct span){0});
 }
 
 void store_say_waiting(struct store_program *program, const char *reason)
@@ -199,11 +214,24 @@ static const char *take(const struct store_frame *frame, const char *key, const 
     return text;
 }
 
+/* Words with a blank between them. One that is not known here is left out: later ones may know more. */
+static bool has_word(const char *words, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = words; at && *at; at += strspn(at, " ")) {
+        size_t here = strcspn(at, " ");
+        if (here == length && memcmp(at, word, length) == 0)
+            return true;
+        at += here;
+    }
+    return false;
+}
+
 /* What the frame says; false when something is not of its form. */
 static bool read_request(const struct store_frame *frame, struct store_request *ret)
 {
     bool ok = true;
-    const char *fresh;
+    const char *fresh, *events, *ask;
     struct store_request request = {.value = frame->value};
     request.profile = take(frame, "profile", LOWER UPPER DIGITS "._-", 1, LIMIT_PROFILE_NAME, &ok);
     request.after = take(frame, "after", LOWER UPPER DIGITS "._-", 1, LIMIT_PROFILE_NAME, &ok);
@@ -214,6 +242,11 @@ static bool read_request(const struct store_frame *frame, struct store_request *
         ok = false;
     fresh = take(frame, "new", "1", 1, 1, &ok);
     request.fresh = fresh != NULL;
+    ask = take(frame, "ask", LOWER, 1, LIMIT_SECRET_NAME, &ok);
+    request.quiet = ask && strcmp(ask, "no") == 0;
+    events = take(frame, "events", LOWER " ", 1, LIMIT_TEXT, &ok);
+    request.suspend = has_word(events, "suspend");
+    request.session = has_word(events, "session");
     *ret = request;
     return ok;
 }
@@ -221,20 +254,23 @@ static bool read_request(const struct store_frame *frame, struct store_request *
 static const struct op {
     const char *name;
     size_t offset;
-    bool profile, secret, binding, value; /* what it cannot do without */
+    bool profile, secret, binding, value, events; /* what it cannot do without */
 } ops[] = {
-    {"get", offsetof(struct store_functions, get), true, true, true, false},
-    {"put", offsetof(struct store_functions, put), true, true, true, true},
-    {"drop", offsetof(struct store_functions, drop), true, false, false, false},
-    {"list", offsetof(struct store_functions, list), false, false, false, false},
-    {"unlock", offsetof(struct store_functions, unlock), false, false, false, true},
-    {"lock", offsetof(struct store_functions, lock), false, false, false, false},
+    {"get", offsetof(struct store_functions, get), true, true, true, false, false},
+    {"put", offsetof(struct store_functions, put), true, true, true, true, false},
+    {"drop", offsetof(struct store_functions, drop), true, false, false, false, false},
+    {"list", offsetof(struct store_functions, list), false, false, false, false, false},
+    {"unlock", offsetof(struct store_functions, unlock), false, false, false, true, false},
+    {"lock", offsetof(struct store_functions, lock), false, false, false, false, false},
+    {"watch", offsetof(struct store_functions, watch), false, false, false, false, true},
 };
 
 static const char *find_fault(const struct op *op, const struct store_request *request)
 {
     if ((op->profile && !request->profile) || (op->secret && !request->name) || (op->binding && !request->binding))
         return "a field is missing";
+    if (op->events && !request->suspend && !request->session)
+        return "events names none that is known";
     if (op->value && request->value.length == 0)
         return "the value is missing";
     if (request->value.length > LIMIT_SECRET)
@@ -269,13 +305,15 @@ static void dispatch(struct store_program *program, const struct store_frame *fr
 }
 
 /* The length of the next frame, which is whole; 0 at the end of the stream; a negative errno. */
-static ssize_t read_frame(struct store_program *program)
+static ssize_t read_frame(struct store_program *program, const struct store_functions *functions, void *arg)
 {
     struct buffer *input = &program->input;
     for (;;) {
         ssize_t length = store_frame_find(input);
         if (length != -EAGAIN)
             return length;
+        if (functions->wait)
+            functions->wait(arg);
         ssize_t n = read(STDIN_FILENO, input->data + input->length, input->maximum - input->length);
         if (n == 0)
             return input->length > 0 ? -EBADMSG : 0;
@@ -310,7 +348,7 @@ int store_program_run(struct store_program *program, const struct store_function
     for (int r = program->error;;) {
         if (r < 0)
             return r;
-        ssize_t length = read_frame(program);
+        ssize_t length = read_frame(program, functions, arg);
         if (length <= 0)
             return (int)length;
         r = serve(program, (size_t)length, functions, arg);

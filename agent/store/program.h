@@ -20,8 +20,10 @@ struct store_request {
     const char *after;   /* list: NULL from the first */
     bool expects;
     uint64_t expect;
-    bool fresh;        /* unlock: new=1 */
-    struct span value; /* put: the secret; unlock: the passphrase; never empty there */
+    bool fresh;            /* unlock: new=1 */
+    bool quiet;            /* get and put: ask=no */
+    bool suspend, session; /* watch: one of them, or both */
+    struct span value;     /* put: the secret; unlock: the passphrase; never empty there */
 };
 
 typedef void store_function(void *arg, const struct store_request *, struct store_program *);
@@ -29,7 +31,9 @@ typedef void store_function(void *arg, const struct store_request *, struct stor
 /* One that is NULL is answered for, with fail of kind unsupported. */
 struct store_functions {
     const char *name; /* as in mltoken-store-NAME */
-    store_function *get, *put, *drop, *list, *unlock, *lock;
+    store_function *get, *put, *drop, *list, *unlock, *lock, *watch;
+    /* Called before each read, by programs that have more to wait for: returns when descriptor 0 can be read. NULL. */
+    void (*wait)(void *arg);
 };
 
 /* First thing in main(): hardening_apply(), and the memory for requests and answers. NULL: errno tells. */
@@ -50,5 +54,9 @@ void store_answer_conflict(struct store_program *, uint64_t version, struct span
 /* kind as in protocol.h. The text is for a person: no secret, and no control character survives. */
 void store_answer_fail(struct store_program *, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* watch: ok. `reason`: what does not work all the same, or "". */
+void store_answer_watching(struct store_program *, const char *reason);
+/* Something that was watched for. `reason` or NULL. */
+void store_say_event(struct store_program *, const char *event, const char *reason);
 /* No answer yet, but at once on the wire: a person is being asked. */
 void store_say_waiting(struct store_program *, const char *reason);

@@ -13,12 +13,14 @@
  * First the program says: hello=1, name=NAME, memory=locked|unlocked (could it lock what holds secrets?). Then it
  * answers one request after the other, each with the request's id (1 to 32 of [A-Za-z0-9_-]):
  *
- *   op=get     profile, name, binding            ok with version and value | missing | bound
- *   op=put     profile, name, binding[, expect]  ok with version | conflict with version (value: what to keep) | bound
+ *   op=get     profile, name, binding[, ask]     ok with version and value | missing | bound
+ *   op=put     profile, name, binding[, expect][, ask]
+ *                                                ok with version | conflict with version (value: what to keep) | bound
  *   op=drop    profile[, name]                   ok (also when there was nothing)
  *   op=list    [profile][, after]                ok; value: lines PROFILE TAB NAME TAB BINDING; more=1: not all
  *   op=unlock  [new]; value: a passphrase        ok
  *   op=lock                                      ok
+ *   op=watch   events                            ok[, reason]
  *
  *   result=ok|missing|bound|conflict|fail|waiting, id, version, kind, reason, more
  *
@@ -33,7 +35,8 @@
  * whoever cares asks, or says what it expects. list: sorted by profile, the lines of one profile never apart. After
  * more=1 the next call says after=PROFILE, the last one that came. unlock: for stores that a passphrase opens. new=1
  * sets one where none is set (ask twice!); it fails as denied where one is. A wrong passphrase is `fail` of kind
- * locked. lock: the program forgets every key that it holds. waiting: not an answer yet: a person is being asked (a
+ * locked. lock: the program forgets every key that it holds. ask=no: nobody waits for this, so no person is asked;
+ * where one would have to be, it is `fail` of kind locked. waiting: not an answer yet: a person is being asked (a
  * locked keyring); the deadline is put off, and `reason` is shown in `mltoken status`. fail: `reason` is a sentence for
  * a person; kind says what it is: locked (a person said no, could not be asked, or must unlock first), unavailable (no
  * such service here, or no key for it: another store may be tried), corrupt (what is there cannot be read; nothing was
@@ -42,6 +45,14 @@
  * (LIMIT_STORE_WAIT_MS after `waiting`): the agent kills the program, says StoreUnavailable, and starts it anew with
  * the next request. After `waiting` it sends SIGTERM, and SIGKILL a moment later: the program may close the window in
  * which it asks, and does nothing more to what it keeps.
+ *
+ * watch: from the ok on the program may write frames that answer nothing, at any time: event=suspend (the computer is
+ * about to sleep), event=session (one of the user's sessions was locked, or already is), those that `events` names
+ * (words with a blank between them), and event=lost with a reason: nothing is watched for any more. The agent locks
+ * itself and says so by op=lock; until it has answered that, the program writes no other event of that kind, and holds
+ * the sleep back as long as it may. With the ok, `reason` says what does not work all the same. fail of kind
+ * unavailable: there is nobody here to tell. The agent starts a program of its own for this, so that no other request
+ * is in the way; any other frame that was not asked for ends a program.
  *
  * This file is the frames alone: pure, used by both sides. */
 #pragma once

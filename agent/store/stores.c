@@ -5,8 +5,6 @@
 #include "store/process.h"
 #include <stdio.h>
 
-enum { PATH_SIZE = 4096 };
-
 struct known {
     struct known *next;
     struct store *store;
@@ -15,8 +13,8 @@ struct known {
 struct stores {
     struct loop *loop;
     bool memory_only;
-    char directory[PATH_SIZE]; /* "": find it */
-    char *setting;             /* "MLTOKEN_KEY_FILE=..." or NULL */
+    char directory[STORES_PATH]; /* "": find it */
+    char *setting;               /* "MLTOKEN_KEY_FILE=..." or NULL */
     struct known *known;
     struct store *choice;
 };
@@ -35,7 +33,7 @@ int stores_new(struct loop *loop, const struct stores_options *options, struct s
     stores->loop = loop;
     stores->memory_only = options->memory_only;
     if (options->directory &&
-        snprintf(stores->directory, sizeof(stores->directory), "%s", options->directory) >= PATH_SIZE) {
+        snprintf(stores->directory, sizeof(stores->directory), "%s", options->directory) >= STORES_PATH) {
         free(stores);
         return -ENAMETOOLONG;
     }
@@ -69,30 +67,30 @@ int stores_set_key_file(struct stores *stores, const char *path)
 }
 
 /* Beside the agent's own program (the build tree), else where it was installed; never through PATH. */
-static void find_program(const struct stores *stores, const char *name, char path[static PATH_SIZE])
+void stores_find_program(const struct stores *stores, const char *name, char path[static STORES_PATH])
 {
-    char own[PATH_SIZE] = "";
+    char own[STORES_PATH] = "";
     ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
     char *slash = n > 0 ? strrchr(own, '/') : NULL;
     if (slash)
         *slash = '\0';
     if (*stores->directory) {
-        if (snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", stores->directory, name) < PATH_SIZE)
+        if (snprintf(path, STORES_PATH, "%s/mltoken-store-%s", stores->directory, name) < STORES_PATH)
             return;
-    } else if (slash && snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", own, name) < PATH_SIZE &&
+    } else if (slash && snprintf(path, STORES_PATH, "%s/mltoken-store-%s", own, name) < STORES_PATH &&
                access(path, F_OK) == 0) {
         return;
     }
-    (void)snprintf(path, PATH_SIZE, "%s/mltoken-store-%s", MLTOKEN_LIBEXECDIR "/mltoken", name);
+    (void)snprintf(path, STORES_PATH, "%s/mltoken-store-%s", MLTOKEN_LIBEXECDIR "/mltoken", name);
 }
 
 static int add(struct stores *stores, const char *name, struct store **ret)
 {
-    char path[PATH_SIZE];
+    char path[STORES_PATH];
     struct known *known = malloc(sizeof(*known));
     if (!known)
         return -ENOMEM;
-    find_program(stores, name, path);
+    stores_find_program(stores, name, path);
     int r = strcmp(name, "memory") == 0 ? store_memory_new(stores->loop, &known->store)
                                         : store_process_new(stores->loop, name, path, &stores->setting, &known->store);
     if (r < 0) {

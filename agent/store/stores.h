@@ -22,5 +22,8 @@ int stores_find(struct stores *, const char *name, struct store **ret);
 const char *stores_name(struct stores *, const char *name);
 /* For `mltoken status`: the store of that name, why it is that one, and what any store waits for. */
 void stores_describe(struct stores *, const char *name, struct buffer *to);
+/* Where its program is, or would be. */
+#define STORES_PATH 4096
+void stores_find_program(const struct stores *, const char *name, char path[static STORES_PATH]);
 /* Whether a configuration may name it: [a-z][a-z0-9-]*, at most LIMIT_STORE_NAME. */
 bool stores_name_valid(const char *name);

@@ -90,6 +90,7 @@
 #define LIMIT_BINDING       64   /* exactly: hexadecimal digits */
 #define LIMIT_STORE_ID      32   /* of a request */
 #define LIMIT_STORE_REASON  1024 /* a sentence of a store */
+#define LIMIT_LOCK_ON_MS    1000 /* between two times that lock_on locks */
 #define LIMIT_STORE_NAME    32   /* "keyring", or of a program that others wrote */
 
 /* authorities */

@@ -406,6 +406,24 @@ static void test_stores(void **state)
     assert_string_equal(config_profile(config, "b")->store, "vault-2");
 }
 
+static void test_lock_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool suspend, session;
+    } cases[] = {
+        {"[agent]\nlock_on = suspend session\n", true, true},   {"[agent]\nlock_on = session\tsuspend\n", true, true},
+        {"[agent]\nlock_on = session  session\n", false, true}, {"[agent]\nlock_on = suspend\n", true, false},
+        {"[agent]\nlock_on = suspend lid\n", false, false},     {"[agent]\nstore = file\n", false, false},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_config_ struct config *config = read_one(cases[i].text);
+        assert_int_equal(config->lock_on_suspend, cases[i].suspend);
+        assert_int_equal(config->lock_on_session, cases[i].session);
+    }
+}
+
 static void test_sections(void **state)
 {
     (void)state;
@@ -425,6 +443,8 @@ static void test_sections(void **state)
         {"[agent]\nstore =\n", "f:2: store: ", "has no value"},
         {"[agent]\nstore = a_b\n", "f:2: store: ", "not the name of a store"},
         {"[agent]\nkey_file = x\n", "f:2: key_file: ", "needs a whole path"},
+        {"[agent]\nlock_on = suspend lid\n", "f:2: lock_on: ", "the words suspend and session"},
+        {"[agent]\nlock_on = yes\n", "f:2: lock_on: ", "the words suspend and session"},
         {"[agent]\ndefault_profile = x\n", "f:2: default_profile: ", "there is no such profile"},
         {"[agent\nclient_secret = x\n", "f:1: a section is", "alone on its line"},
         {"[profile a]\n", "f:1: grant: ", "is missing"},
@@ -736,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_env_names),
         cmocka_unit_test(test_no_echo),
         cmocka_unit_test(test_stores),
+        cmocka_unit_test(test_lock_on),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_profile_name_limit),
