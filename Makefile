@@ -16,6 +16,7 @@ mandir      ?= $(prefix)/share/man
 docdir      ?= $(prefix)/share/doc/mltoken
 sysconfdir  ?= /etc
 systemduserunitdir ?= $(prefix)/lib/systemd/user
+systemdsystemunitdir ?= $(prefix)/lib/systemd/system
 bashcompdir ?= $(prefix)/share/bash-completion/completions
 zshcompdir  ?= $(prefix)/share/zsh/site-functions
 fishcompdir ?= $(prefix)/share/fish/vendor_completions.d
@@ -64,7 +65,7 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop fuzz fuzz-programs hardening ci
+.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
@@ -80,7 +81,7 @@ $(BUILD)/flags.mk: Makefile
 	    if echo 'int main(void) { return 0; }' | $(CC) -Werror -O2 $$flag -x c - -o $(@D)/probe >/dev/null 2>&1; then \
 	        echo "FLAGS_PROBED += $$flag"; fi; done > $@; rm -f $(@D)/probe
 # these install what they need before anything is compiled
-WRAPPERS := deps deps-build clean demo check lint bench interop fuzz hardening ci
+WRAPPERS := deps deps-build clean demo check lint bench interop machine machine-clean fuzz hardening ci
 ifneq ($(filter-out $(WRAPPERS),$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/flags.mk
 endif
@@ -153,6 +154,7 @@ DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.
 DEPS_INTEROP  = glewlwyd dbconfig-sqlite3 curl $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 DEPS_BENCH   := oidc-agent-cli
+DEPS_MACHINE := systemd-container mmdebstrap python3-pytest util-linux procps openssl
 DEPS         ?= $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_LINT) $(DEPS_FUZZ) $(DEPS_INTEROP) $(DEPS_BENCH)
 SUDO         ?= $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -177,6 +179,17 @@ interop:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST) $(DEPS_INTEROP)"
 	@$(MAKE) --no-print-directory -j2 all
 	@MLTOKEN_BUILD=$(abspath $(BUILD)) INTEROP_BUILD=$(abspath $(BUILD))/interop $(PYTHON) -m pytest -q -p no:cacheprovider tests/interop
+
+# a booted Debian, as root; its tree is kept in $$MACHINE_CACHE, which machine-clean removes
+MACHINE_CACHE ?= /var/cache/mltoken-machine
+export MACHINE_CACHE
+machine:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_MACHINE)"
+	@$(MAKE) --no-print-directory -j2 all
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/machine/run.py $(MACHINE)
+
+machine-clean:
+	@$(PYTHON) tests/machine/run.py --clean
 
 bench:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_BENCH)"
@@ -221,11 +234,16 @@ $(BUILD)/bench/%: tests/bench/%.c
 # ---- installing --------------------------------------------------------------------------------------------------
 MAN := $(wildcard lib/man/*.[1-8])
 UNITS := mltoken-agent.socket mltoken-agent.service
+SYSTEM_UNITS := mltoken-agent@.service
 EXAMPLES := $(docdir)/examples
 INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,mltoken-agent-main $(notdir $(STORES))) $(includedir)/mltoken.h \
     $(addprefix $(libdir)/,libmltoken.so.0 libmltoken.so libmltoken.a pkgconfig/mltoken.pc) \
-    $(foreach page,$(MAN),$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) $(addprefix $(systemduserunitdir)/,$(UNITS)) \
+    $(foreach page,$(MAN),$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) $(addprefix $(systemduserunitdir)/,$(UNITS)) $(addprefix $(systemdsystemunitdir)/,$(SYSTEM_UNITS)) \
     $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf
+
+install_units = for unit in $(1); do \
+	    sed -e 's|@bindir@|$(bindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/$$unit.in > $(BUILD)/$$unit && \
+	    $(INSTALL) -m 644 $(BUILD)/$$unit $(DESTDIR)$(2) || exit 1; done
 
 install: all
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
@@ -237,9 +255,8 @@ install: all
 	$(call say,INSTALL,$(DESTDIR)$(includedir))$(INSTALL) -m 644 lib/mltoken.h $(DESTDIR)$(includedir)
 	$(call say,INSTALL,$(DESTDIR)$(mandir))for page in $(MAN); do \
 	    $(INSTALL) -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.} || exit 1; done
-	$(call say,INSTALL,$(DESTDIR)$(systemduserunitdir))for unit in $(UNITS); do \
-	    sed -e 's|@bindir@|$(bindir)|g' systemd/$$unit.in > $(BUILD)/$$unit && \
-	    $(INSTALL) -m 644 $(BUILD)/$$unit $(DESTDIR)$(systemduserunitdir) || exit 1; done
+	$(call say,INSTALL,$(DESTDIR)$(systemduserunitdir))$(call install_units,$(UNITS),$(systemduserunitdir))
+	$(call say,INSTALL,$(DESTDIR)$(systemdsystemunitdir))$(call install_units,$(SYSTEM_UNITS),$(systemdsystemunitdir))
 	$(call say,INSTALL,$(DESTDIR)$(EXAMPLES))$(INSTALL) -m 644 systemd/mltoken-agent.service.d/sandbox.conf $(DESTDIR)$(EXAMPLES)
 	$(call say,INSTALL,completions)$(INSTALL) -m 644 lib/completions/mltoken.bash $(DESTDIR)$(bashcompdir)/mltoken
 	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.zsh $(DESTDIR)$(zshcompdir)/_mltoken

@@ -113,6 +113,17 @@ static void table(struct buffer *to, json_object *profiles)
     }
 }
 
+static void say_unlocked(struct buffer *to, json_object *agent)
+{
+    json_object *counters;
+    int64_t locked = 0;
+    if (json_member(agent, "counters", &counters) < 0 || json_integer(counters, "lockedBytes", &locked) < 0 || locked)
+        return;
+    buffer_text(to,
+                "secrets are not locked in memory and may be swapped: RLIMIT_MEMLOCK (a unit's LimitMEMLOCK=) is too "
+                "small, 8M are enough\n");
+}
+
 static void agent_line(struct buffer *to, const struct context *context, json_object *agent)
 {
     char version[64], store[LIMIT_TEXT], since[TIME_SIZE];
@@ -131,6 +142,7 @@ static void agent_line(struct buffer *to, const struct context *context, json_ob
     cell_text(agent, "lockOn", store, sizeof(store));
     if (strcmp(store, "-") != 0)
         buffer_format(to, "lock_on %s\n", store);
+    say_unlocked(to, agent);
     if (strcmp(version, MLTOKEN_VERSION) != 0)
         remark(context->quiet, "mltoken: the running agent is version %s, this is %s: end it to run the new one",
                version, MLTOKEN_VERSION);

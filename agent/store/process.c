@@ -18,6 +18,7 @@ struct process {
     struct task task;
     bool greeted, asked; /* the program said hello; the first call is under way */
     bool waited;         /* the present call's deadline was put off already */
+    bool outdated;       /* it was started with another setting */
     uint64_t last_id;
     char waiting[LIMIT_TEXT];
 };
@@ -330,7 +331,12 @@ static void on_task(void *arg)
 {
     struct process *process = arg;
     struct store_call *call = store_first(&process->store);
-    if (!call || process->asked || start_if_needed(process) < 0)
+    if (!call || process->asked)
+        return;
+    if (process->outdated)
+        end_program(process);
+    process->outdated = false;
+    if (start_if_needed(process) < 0)
         return;
     int r = send_request(process, call);
     if (r < 0) {
@@ -370,6 +376,12 @@ static void process_free(struct store *store)
     task_stop(&process->task);
     free(process->path);
     free(process);
+}
+
+void store_process_renew(struct store *store)
+{
+    struct process *process = process_of(store);
+    process->outdated = child_runs(&process->child);
 }
 
 int store_process_new(struct loop *loop, const char *name, const char *path, char *const *setting, struct store **ret)

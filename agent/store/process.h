@@ -10,3 +10,5 @@
 /* path: of the program; *setting: "NAME=value" that it gets beside the agent's own environment, or NULL, borrowed and
  * read at each start. */
 int store_process_new(struct loop *, const char *name, const char *path, char *const *setting, struct store **ret);
+/* The setting has changed: the program that runs is ended before the next request, and started anew for it. */
+void store_process_renew(struct store *);

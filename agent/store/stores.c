@@ -61,8 +61,12 @@ int stores_set_key_file(struct stores *stores, const char *path)
     char *setting = NULL;
     if (path && asprintf(&setting, "MLTOKEN_KEY_FILE=%s", path) < 0)
         return -ENOMEM;
+    bool same = setting && stores->setting ? strcmp(setting, stores->setting) == 0 : setting == stores->setting;
     free(stores->setting);
     stores->setting = setting;
+    for (struct known *known = stores->known; known && !same; known = known->next)
+        if (strcmp(store_name(known->store), "memory") != 0)
+            store_process_renew(known->store);
     return 0;
 }
 

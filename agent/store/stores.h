@@ -14,7 +14,9 @@ struct stores_options {
 };
 int stores_new(struct loop *, const struct stores_options *, struct stores **ret);
 struct stores *stores_free(struct stores *);
-/* [agent] key_file, for programs that are started from now on: 0 or -ENOMEM. NULL: none. */
+/* [agent] key_file; a program that runs with another one is started anew for its next request: 0 or -ENOMEM. NULL:
+ * none.
+ */
 int stores_set_key_file(struct stores *, const char *path);
 /* The store of that name; NULL: by what is there. The same one each time: 0 or -ENOMEM. */
 int stores_find(struct stores *, const char *name, struct store **ret);

@@ -17,6 +17,8 @@
 #define LIMIT_BACKLOG       4096
 #define LIMIT_WATCHES       256 /* connections that follow a token */
 
+#define LIMIT_SERVICE_ACCOUNTS 4096 /* entries of /run/mltoken looked at for our own */
+
 /* names and texts */
 #define LIMIT_PROFILE_NAME 64
 #define LIMIT_PROFILES     65536

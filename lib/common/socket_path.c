@@ -1,11 +1,16 @@
 #include "socket_path.h"
 
 #include "cleanup.h"
+#include "limits.h"
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+
+#define SERVICES "/run/mltoken" /* of root's */
 
 static int set(struct socket_path *ret, const char *directory, const char *name)
 {
@@ -37,6 +42,29 @@ static bool own_directory(const char *path, uid_t uid)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid;
 }
 
+/* That of mltoken-agent@NAME.service: a directory of the account's own in one of root's, found by its owner, so that no
+ * name has to be looked up. */
+static bool find_service(uid_t uid, char directory[static SOCKET_PATH_SIZE])
+{
+    DIR *all = opendir(SERVICES);
+    bool found = false;
+    if (!all)
+        return false;
+    for (int seen = 0; !found && seen < LIMIT_SERVICE_ACCOUNTS; seen++) {
+        struct stat st;
+        const struct dirent *entry = readdir(all);
+        if (!entry)
+            break;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(all), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISDIR(st.st_mode) || st.st_uid != uid)
+            continue;
+        int n = snprintf(directory, SOCKET_PATH_SIZE, SERVICES "/%s", entry->d_name);
+        found = n > 0 && n < SOCKET_PATH_SIZE;
+    }
+    (void)closedir(all);
+    return found;
+}
+
 int socket_path_for(uid_t uid, struct socket_path *ret)
 {
     char runtime[SOCKET_PATH_SIZE], directory[SOCKET_PATH_SIZE];
@@ -44,7 +72,7 @@ int socket_path_for(uid_t uid, struct socket_path *ret)
     (void)snprintf(runtime, sizeof(runtime), "/run/user/%lu", (unsigned long)uid);
     if (own_directory(runtime, uid))
         (void)snprintf(directory, sizeof(directory), "/run/user/%lu/mltoken", (unsigned long)uid);
-    else
+    else if (!find_service(uid, directory))
         (void)snprintf(directory, sizeof(directory), "/tmp/mltoken-%lu", (unsigned long)uid);
     return set(ret, directory, "agent.sock");
 }

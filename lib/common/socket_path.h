@@ -19,7 +19,8 @@ struct socket_path {
  * with secure_getenv. -EINVAL for a relative or empty path or one that ends with a slash; -ENAMETOOLONG when the path,
  * or get.sock beside it, does not fit into a socket address. */
 int socket_path_find(const char *given, struct socket_path *ret);
-/* The path for another user, from the uid alone, never from the environment (what PAM uses). */
+/* The path for another user, from the uid alone, never from the environment (what PAM uses): /run/user/UID, or where a
+ * service account's agent is (/run/mltoken/NAME), or /tmp. */
 int socket_path_for(uid_t uid, struct socket_path *ret);
 
 /* Checks that `directory` is a real directory, owned by us, and open to nobody else. -ENOENT, -ELOOP (symlink),

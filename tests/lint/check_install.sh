@@ -8,11 +8,12 @@ trap 'rm -rf "$folder"' EXIT
 stage=$folder/stage
 fail() { echo "check_install: $*" >&2; exit 1; }
 # built anew, because the places are compiled in; not in the folder of the build that is being looked at
-run() { env -u MLTOKEN_BUILD -u BUILD make -s -j2 BUILD="$folder/build" DESTDIR="$stage" prefix=/opt/there sysconfdir=/opt/settings systemduserunitdir=/opt/units "$@"; }
+run() { env -u MLTOKEN_BUILD -u BUILD make -s -j2 BUILD="$folder/build" DESTDIR="$stage" prefix=/opt/there sysconfdir=/opt/settings systemduserunitdir=/opt/units systemdsystemunitdir=/opt/system "$@"; }
 
 umask 027 # what is installed must not depend on it
 run install > "$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
 cat > "$folder/expected" << 'END'
+opt/system/mltoken-agent@.service
 opt/there/bin/mltoken
 opt/there/bin/mltoken-agent
 opt/there/include/mltoken.h
@@ -40,7 +41,9 @@ closed=$(find "$stage" ! -type l ! -perm -o=r)
 [ -z "$closed" ] || fail "others cannot read $closed"
 
 grep -qx 'ExecStart=/opt/there/bin/mltoken-agent' "$stage/opt/units/mltoken-agent.service" || fail "the unit starts another agent"
-! grep -rn '@[a-z]*@' "$stage/opt/units" "$stage/opt/there/lib/pkgconfig" || fail "a placeholder is left"
+grep -qx 'ExecStart=/opt/there/bin/mltoken-agent' "$stage/opt/system/mltoken-agent@.service" || fail "the system's unit starts another agent"
+grep -q 'MLTOKEN_CONFIG=/opt/settings/mltoken/%i/config' "$stage/opt/system/mltoken-agent@.service" || fail "the system's unit names other settings"
+! grep -rn '@[a-z]*@' "$stage/opt/units" "$stage/opt/system" "$stage/opt/there/lib/pkgconfig" || fail "a placeholder is left"
 for program in bin/mltoken-agent libexec/mltoken/mltoken-agent-main; do
     grep -qa /opt/settings/mltoken/config "$stage/opt/there/$program" || fail "$program reads other settings"
     ! grep -qaF -e "$folder" -e "$PWD/" "$stage/opt/there/$program" || fail "the place of the build is in $program"

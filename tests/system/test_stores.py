@@ -643,6 +643,19 @@ def test_sealed_files_survive_the_agent(authority, home, start_agent, mltoken, n
     wait_until(lambda: "settings changed" in mltoken("get", "me", "--refresh").err)
 
 
+def test_a_key_file_that_is_named_later_is_used(authority, home, start_agent, mltoken):
+    """Also by a store that runs already, and was without one."""
+    profiles = {"p": {**service(authority, home, store="file"), "client_secret": "stored"}}
+    home.config(profiles)
+    start_agent()
+    assert "no key to seal files with" in mltoken("secret", "set", "p", input=SECRET_PLAIN).failed(8)
+    home.config(profiles, {"key_file": home.write("key", os.urandom(32).hex())})
+    wait_until(lambda: mltoken("secret", "set", "p", input=SECRET_PLAIN).code == 0)
+    mltoken("get", "p").ok()
+    home.config(profiles, {"key_file": home.write("other-key", os.urandom(32).hex())})
+    wait_until(lambda: "not the present one" in mltoken("secret", "set", "p", input="x").err)
+
+
 def test_the_doctor_looks_at_the_store(authority, home, mltoken, store):
     home.config({"p": {**service(authority, home, store="test"), "client_secret": "stored"}, "me": person(authority, store="none")})
     out = mltoken("doctor").out
