@@ -1,6 +1,7 @@
 #include "dialect.h"
 
 #include "authority/url.h"
+#include "grant/grant.h"
 #include "keys.h"
 #include <errno.h>
 #include <strings.h>
@@ -73,8 +74,27 @@ static int settle_entra(struct profile *profile, const struct place *place, bool
     return rebuild(profile, place, tenant.length ? tenant : named, v1 ? "" : "/v2.0");
 }
 
+/* A dialect that only its own grant speaks. */
+static int settle_own(struct profile *profile, enum dialect own, int *ret_key, char problem[static LIMIT_TEXT])
+{
+    if (profile->dialect != DIALECT_AUTO && profile->dialect != own) {
+        *ret_key = KEY_DIALECT;
+        return key_problem(problem, "does not go with grant = %s; drop it", profile->grant->name);
+    }
+    profile->dialect = own;
+    *ret_key = KEY_TENANT;
+    return profile->tenant ? key_problem(problem, "means nothing to grant = %s; drop it", profile->grant->name) : 0;
+}
+
 int dialect_settle(struct profile *profile, int *ret_key, char problem[static LIMIT_TEXT])
 {
+    enum dialect own = profile->grant ? profile->grant->dialect : DIALECT_AUTO;
+    if (own != DIALECT_AUTO)
+        return settle_own(profile, own, ret_key, problem);
+    if (profile->dialect == DIALECT_MLSERVER) {
+        *ret_key = KEY_DIALECT;
+        return key_problem(problem, "goes with grant = mlserver alone; drop it");
+    }
     struct url url;
     bool known = profile->authority && url_parse(profile->authority, &url) == 0;
     bool ours = known && url_is_entra(&url);

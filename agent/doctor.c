@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "config.h"
 #include "grant/grant.h"
+#include "json.h"
 #include "limits.h"
 #include "store/lock_on.h"
 #include "store/stores.h"
@@ -33,6 +34,7 @@ struct doctor {
     struct stores *stores;
     bool bad_configuration, bad_network;
     const struct profile *profile; /* at hand */
+    const char *secret;            /* of it, at hand: its key */
     struct buffer ca_pem;
     struct failure why; /* of the step at hand */
     int error;
@@ -102,8 +104,8 @@ static void on_secret(void *arg, const struct worker_result *result)
 {
     struct doctor *doctor = arg;
     struct span value;
-    doctor->error =
-        secret_source_result("client_secret", &doctor->profile->client_secret, result, &value, &doctor->why);
+    doctor->error = secret_source_result(doctor->secret, secret_source_of(doctor->profile, doctor->secret), result,
+                                         &value, &doctor->why);
     loop_stop(doctor->loop, 0);
 }
 
@@ -112,19 +114,24 @@ static void on_listed(void *arg, const struct store_result *result)
     struct doctor *doctor = arg;
     const struct profile *profile = doctor->profile;
     _cleanup_buffer_ struct buffer name = BUFFER(4 * LIMIT_TEXT);
-    bool stored = profile->client_secret.kind == SOURCE_STORED, found = false;
     stores_describe(doctor->stores, profile->store, &name);
-    for (size_t i = 0; !result->error && i < result->item_count; i++)
-        found |=
-            strcmp(result->items[i].profile, profile->name) == 0 && strcmp(result->items[i].name, "client_secret") == 0;
     if (result->error)
         say(doctor, BAD_CONFIGURATION, "store %s: %s", name.data ? name.data : "", result->reason);
     else
         say(doctor, FINE, "store %s", name.data ? name.data : "");
-    if (!result->error && stored)
-        say(doctor, found ? FINE : BAD_CONFIGURATION,
-            found ? "client_secret is stored" : "client_secret is not stored yet: mltoken secret set %s",
-            profile->name);
+    for (size_t i = 0; !result->error && i < SECRET_SOURCES; i++) {
+        const char *secret = secret_source_name(i);
+        bool found = false;
+        if (secret_source_of(profile, secret)->kind != SOURCE_STORED)
+            continue;
+        for (size_t k = 0; k < result->item_count; k++)
+            found |= strcmp(result->items[k].profile, profile->name) == 0 && strcmp(result->items[k].name, secret) == 0;
+        if (found)
+            say(doctor, FINE, "%s is stored", secret);
+        else
+            say(doctor, BAD_CONFIGURATION, "%s is not stored yet: mltoken secret set %s %s", secret, profile->name,
+                secret);
+    }
     loop_stop(doctor->loop, 0);
 }
 
@@ -134,7 +141,10 @@ static void check_store(struct doctor *doctor)
     const struct profile *profile = doctor->profile;
     struct store_call *call;
     struct store *store;
-    if (profile->client_secret.kind != SOURCE_STORED && !(profile->grant->ops & GRANT_LOGIN))
+    bool stored = (profile->grant->ops & GRANT_LOGIN) != 0;
+    for (size_t i = 0; i < SECRET_SOURCES; i++)
+        stored |= secret_source_of(profile, secret_source_name(i))->kind == SOURCE_STORED;
+    if (!stored)
         return;
     int r = stores_find(doctor->stores, profile->store, &store);
     if (r == 0)
@@ -146,24 +156,25 @@ static void check_store(struct doctor *doctor)
 }
 
 /* Whether it can be had, and not what it is. */
-static void check_secret(struct doctor *doctor)
+static void check_secret(struct doctor *doctor, const char *name)
 {
-    const struct source *source = &doctor->profile->client_secret;
+    const struct source *source = secret_source_of(doctor->profile, name);
     struct worker_job *job = NULL;
     struct span value;
     if (source->kind == SOURCE_NONE || source->kind == SOURCE_STORED)
         return;
     doctor->error = 0;
-    int r = secret_source_read(doctor->worker, "client_secret", source, on_secret, doctor, &job, &value, &doctor->why);
+    doctor->secret = name;
+    int r = secret_source_read(doctor->worker, name, source, on_secret, doctor, &job, &value, &doctor->why);
     if (r == 0 && job)
         r = loop_run(doctor->loop);
     if (r == 0)
         r = doctor->error;
     bool here = source->kind != SOURCE_ENV && source->kind != SOURCE_CREDENTIAL;
     if (r == 0)
-        say(doctor, FINE, "client_secret can be read");
+        say(doctor, FINE, "%s can be read", name);
     else
-        say(doctor, here ? BAD_CONFIGURATION : WARN, "client_secret: %s%s", doctor->why.reason,
+        say(doctor, here ? BAD_CONFIGURATION : WARN, "%s: %s%s", name, doctor->why.reason,
             here ? "" : " (looked for here; what counts is the environment that the agent was started with)");
 }
 
@@ -351,22 +362,69 @@ static void check_metadata(struct doctor *doctor)
         say(doctor, BAD_CONFIGURATION, "metadata: %s", strerror(-r));
 }
 
-static void check_profile(struct doctor *doctor, const struct profile *profile)
+/* ---- Machine Learning Server ---- */
+
+/* GET /status says how the node and its parts are, to who has a token; the doctor has none, and is told so. */
+static void on_node(void *arg, const struct answer *answer)
+{
+    struct doctor *doctor = arg;
+    _cleanup_json_ json_object *json = NULL;
+    const char *status = NULL;
+    (void)json_parse(answer->body.data, answer->body.length, LIMIT_RESPONSE_DEPTH, &json);
+    (void)json_string(json, "statusCode", LIMIT_CODE, &status);
+    if (answer->error)
+        say(doctor, verdict_of(&answer->why), "%s", answer->why.reason);
+    else if (answer->status == 401)
+        say(doctor, FINE, "the web node answers, and asks for a sign-in as it should");
+    else if (answer->status == 200 && status)
+        say(doctor, strcmp(status, "fail") == 0 ? BAD_NETWORK : FINE, "the web node says of itself: %s", status);
+    else
+        say(doctor, WARN, "%s/status answered %d: is it the address of a Machine Learning Server, without a path?",
+            doctor->profile->authority, answer->status);
+    loop_stop(doctor->loop, 0);
+}
+
+static void check_node(struct doctor *doctor, const char *address)
+{
+    struct http_step step = {.method = "GET", .url = address};
+    struct http_request request = {
+        .step = &step, .trust = trust_of(doctor), .allow_http = true, .timeout_ms = LIMIT_CONNECT_MS};
+    struct http_call *call;
+    int r = http_start(doctor->http, &request, on_node, doctor, &call);
+    if (r == 0)
+        r = loop_run(doctor->loop);
+    if (r < 0)
+        say(doctor, BAD_CONFIGURATION, "%s: %s", address, strerror(-r));
+}
+
+/* The address of the profile's first request that anybody may make; malloc'd, NULL: none. */
+static char *public_place(const struct profile *profile)
 {
     char *address = NULL;
+    if (profile->dialect == DIALECT_MLSERVER)
+        return asprintf(&address, "%s/status", profile->authority) < 0 ? NULL : address;
+    if (profile->authority && metadata_addresses(profile, &address, 1) == 1)
+        return address;
+    return profile->token_endpoint ? strdup(profile->token_endpoint) : NULL;
+}
+
+static void check_profile(struct doctor *doctor, const struct profile *profile)
+{
     doctor->profile = profile;
     if (profile->problem) { /* said already, with the file and the line */
         doctor->profile = NULL;
         return;
     }
-    check_secret(doctor);
+    for (size_t i = 0; i < SECRET_SOURCES; i++)
+        check_secret(doctor, secret_source_name(i));
     check_store(doctor);
-    bool found = profile->authority && metadata_addresses(profile, &address, 1) == 1;
-    _cleanup_free_ char *owned = address;
-    const char *place = found ? owned : profile->token_endpoint;
-    if (read_ca_file(doctor) == 0 && place &&
-        (!profile->proxy || check_place(doctor, "the proxy ", profile->proxy) == 0) &&
-        (profile->proxy || check_place(doctor, "", place) == 0) && probe(doctor, place) == 0)
+    _cleanup_free_ char *place = public_place(profile);
+    bool reached = read_ca_file(doctor) == 0 && place &&
+                   (!profile->proxy || check_place(doctor, "the proxy ", profile->proxy) == 0) &&
+                   (profile->proxy || check_place(doctor, "", place) == 0) && probe(doctor, place) == 0;
+    if (reached && profile->dialect == DIALECT_MLSERVER)
+        check_node(doctor, place);
+    else if (reached)
         check_metadata(doctor);
     doctor->profile = NULL;
 }

@@ -68,8 +68,11 @@ static int read_grant(const struct profile_key *key, struct profile *profile, ch
 static int read_dialect(const struct profile_key *key, struct profile *profile, char *value,
                         char problem[static LIMIT_TEXT])
 {
-    static const char *const words[] = {
-        [DIALECT_AUTO] = "auto", [DIALECT_OIDC] = "oidc", [DIALECT_ENTRA] = "entra", [DIALECT_ENTRA_V1] = "entra_v1"};
+    static const char *const words[] = {[DIALECT_AUTO] = "auto",
+                                        [DIALECT_OIDC] = "oidc",
+                                        [DIALECT_ENTRA] = "entra",
+                                        [DIALECT_ENTRA_V1] = "entra_v1",
+                                        [DIALECT_MLSERVER] = "mlserver"};
     int chosen = 0;
     (void)key;
     int r = choose(value, words, ELEMENTS(words), &chosen, problem);
@@ -390,6 +393,8 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_CLIENT_ID, "client_id", client_id, LIMIT_CLIENT_ID, read_text),
     KEY(KEY_CLIENT_AUTH, "client_auth", client_auth, LIMIT_CODE, read_client_auth),
     KEY(KEY_CLIENT_SECRET, "client_secret", client_secret, LIMIT_CONFIG_LINE, read_secret),
+    KEY(KEY_USERNAME, "username", username, LIMIT_USERNAME, read_text),
+    KEY(KEY_PASSWORD, "password", password, LIMIT_CONFIG_LINE, read_secret),
     KEY(KEY_ENDPOINT_HOSTS, "endpoint_hosts", endpoint_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_VERIFICATION_HOSTS, "verification_hosts", verification_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_SCOPE, "scope", scopes, LIMIT_CONFIG_LINE, read_scope),

@@ -17,6 +17,8 @@ enum { /* keys that the rules across keys speak of; the table is in this order a
        KEY_CLIENT_ID,
        KEY_CLIENT_AUTH,
        KEY_CLIENT_SECRET,
+       KEY_USERNAME,
+       KEY_PASSWORD,
        KEY_ENDPOINT_HOSTS,
        KEY_VERIFICATION_HOSTS,
        KEY_SCOPE,

@@ -236,6 +236,10 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
     if (verdict == VERDICT_FETCH && entry->flight && alive && now - entry->flight->since_ms >= PATIENCE_MS)
         verdict = VERDICT_SERVE;
     *ret_entry = entry;
+    if (verdict == VERDICT_FETCH && holder->refused && !entry->flight) {
+        *why = *holder->refused;
+        verdict = alive ? VERDICT_SERVE : VERDICT_REFUSE;
+    }
     if (verdict == VERDICT_SERVE)
         count_hit(conductor, entry);
     if (verdict != VERDICT_FETCH)
@@ -267,7 +271,7 @@ bool conductor_hit(struct conductor *conductor, struct entry *entry, const struc
 static void on_renewal(void *arg)
 {
     struct entry *entry = arg;
-    if (entry->flight || entry_renew_ms(entry, loop_now(entry->renewer->loop)) < 0)
+    if (entry->flight || entry->holder->refused || entry_renew_ms(entry, loop_now(entry->renewer->loop)) < 0)
         return;
     entry->renewer->counters.renewed++;
     if (take_off(entry->renewer, entry) < 0 && !entry->flight)
@@ -287,17 +291,17 @@ void conductor_plan(struct conductor *conductor, struct entry *entry)
 
 /* ---- landing ---- */
 
-static void set_signed_out(struct holder *holder, const struct failure *failure)
+static void set_failure(struct failure **place, const struct failure *failure)
 {
     if (!failure) {
-        free(holder->signed_out);
-        holder->signed_out = NULL;
+        free(*place);
+        *place = NULL;
         return;
     }
-    if (!holder->signed_out)
-        holder->signed_out = malloc(sizeof(*failure));
-    if (holder->signed_out)
-        *holder->signed_out = *failure;
+    if (!*place)
+        *place = malloc(sizeof(*failure));
+    if (*place)
+        **place = *failure;
 }
 
 /* Asks again for those whose flight began under settings that have changed. */
@@ -310,7 +314,7 @@ static void ask_again(struct conductor *conductor, struct flight *flight)
         enum verdict verdict = VERDICT_REFUSE;
         waiter_cancel(waiter);
         struct holder *holder = NULL;
-        if (conductor_holder(conductor, flight->profile->name, &holder, &why) == 0)
+        if (conductor_holder(conductor, flight->profile->name, &holder, &why) == 0 && holder)
             verdict = conductor_get(conductor, holder, waiter->request, waiter, &entry, &why);
         if (verdict != VERDICT_FETCH)
             waiter->done(waiter->arg, verdict == VERDICT_SERVE ? entry : NULL, verdict == VERDICT_SERVE ? NULL : &why);
@@ -368,16 +372,33 @@ static void land_failure(struct flight *flight, const struct failure *failure)
                    random16()) == 0)
         why = *entry->failed; /* it knows the time of the next try */
     if (failure->kind == FAILURE_LOGIN_REQUIRED) {
-        set_signed_out(flight->holder, failure);
+        set_failure(&flight->holder->signed_out, failure);
         end_watchers(entry, failure);
     }
+    if (failure->credentials)
+        set_failure(&flight->holder->refused, failure);
     answer_waiters(flight, &why);
+}
+
+/* A sign-in that no renewal keeps alive: once a day. */
+static void warn_of_end(struct holder *holder)
+{
+    enum { DAY_S = 24 * 3600 };
+    int64_t now = clock_wall_s(), left = holder->ends_at - now;
+    char life[32];
+    if (!holder->ends_at || left > WARN_SIGN_IN_S || now - holder->warned_at < DAY_S)
+        return;
+    holder->warned_at = now;
+    text_duration(life, sizeof(life), left);
+    log_event(LOG_LEVEL_WARNING, "the sign-in ends soon, and a person must sign in again", "PROFILE",
+              holder->profile->name, "LEFT", life, NULL);
 }
 
 static void land_tokens(struct flight *flight)
 {
     flight->conductor->counters.fetched++;
-    set_signed_out(flight->holder, NULL);
+    set_failure(&flight->holder->signed_out, NULL);
+    warn_of_end(flight->holder);
     log_event(LOG_LEVEL_DEBUG, "token fetched", "PROFILE", flight->profile->name, NULL);
     tell_watchers(flight); /* before the waiters, who may become watchers, and have it then */
     answer_waiters(flight, NULL);
@@ -435,12 +456,13 @@ void conductor_drop(struct conductor *conductor, struct holder *holder, const st
 {
     holder->generation++;
     drop_entries(conductor, holder, why);
-    set_signed_out(holder, NULL);
+    set_failure(&holder->signed_out, NULL);
+    set_failure(&holder->refused, NULL);
 }
 
 void conductor_forget_sign_in(struct holder *holder)
 {
-    keeper_note_identity(holder, NULL);
+    keeper_note_sign_in(holder, NULL);
     keeper_forget_unsaved(holder);
     holder->looked = false;
     holder->sign_in++;
@@ -453,6 +475,7 @@ bool conductor_signs_in(const struct profile *profile)
 
 void conductor_forgive(struct conductor *conductor, struct holder *holder)
 {
+    set_failure(&holder->refused, NULL);
     for (struct entry *entry = holder->entries; entry; entry = entry->next) {
         entry_forget_failure(entry);
         conductor_plan(conductor, entry);

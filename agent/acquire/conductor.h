@@ -21,7 +21,8 @@ struct conductor {
     struct cache *cache;
     struct config *config;
     struct errand *errands; /* a ring, made with the first */
-    size_t logins;
+    struct login *logins;   /* under way */
+    size_t login_count;
     uint64_t rounds;    /* in which watchers were told */
     int64_t started_at; /* epoch */
     owner_text self;

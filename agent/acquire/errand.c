@@ -26,9 +26,9 @@ struct errand {
     struct worker_job *job;
     struct store_call *call;
     struct task task;
-    bool present; /* list: a source that is not the store gives it */
-    char problem[LIMIT_TEXT];
-    struct store *to, *from[MOST_STORES]; /* move */
+    size_t source;                             /* list: the one that is being read */
+    char problems[SECRET_SOURCES][LIMIT_TEXT]; /* list: why those that are elsewhere cannot be had; empty: they can */
+    struct store *to, *from[MOST_STORES];      /* move */
     size_t from_count, moved_count;
     bool only_new; /* what `to` has stays */
     struct moved items[MOST_SECRETS];
@@ -200,16 +200,12 @@ static void go_set(struct errand *errand)
 int errand_set(struct conductor *conductor, struct holder *holder, const char *name, struct span value, errand_fn *fn,
                void *arg, struct errand **ret, struct failure *why)
 {
-    static const char *const names[] = {"client_secret", "password", "token", "key_password"};
     struct secret *secret = NULL;
-    bool known = false;
-    for (size_t i = 0; i < ELEMENTS(names); i++)
-        known |= strcmp(name, names[i]) == 0;
-    if (!known) {
+    if (!secret_source_of(holder->profile, name)) {
         failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "%s",
                     strcmp(name, SECRET_REFRESH_TOKEN) == 0
                         ? "refresh_token comes with mltoken login and goes with mltoken logout"
-                        : "a secret's name is one of client_secret, password, token, key_password");
+                        : "a secret's name is client_secret or password");
         return -1;
     }
     int r = value.data ? secret_new(value.data, value.length, &secret) : 0;
@@ -228,44 +224,48 @@ int errand_set(struct conductor *conductor, struct holder *holder, const char *n
     return 0;
 }
 
-/* ---- listing: `present` is found out by reading, as a fetch would ---- */
+/* ---- listing: whether a secret is present is found out by reading it, as a fetch would ---- */
+
+static bool is_elsewhere(const struct source *source)
+{
+    return source->kind != SOURCE_NONE && source->kind != SOURCE_STORED;
+}
 
 static void on_listed(void *arg, const struct store_result *result)
 {
-    static const char *const kinds[] = {[SOURCE_NONE] = "",
-                                        [SOURCE_FILE] = "file",
-                                        [SOURCE_ENV] = "env",
-                                        [SOURCE_CREDENTIAL] = "credential",
-                                        [SOURCE_COMMAND] = "command"};
-    static const char other[] = "settings changed since it was stored";
+    static const char other[] = "settings changed since it was stored", none[] = "it is not stored yet";
     struct errand *errand = arg;
     const struct profile *profile = errand->profile;
     const char *store = stores_name(errand->conductor->stores, profile->store);
-    struct errand_secret secrets[MOST_SECRETS];
+    struct errand_secret secrets[MOST_SECRETS + SECRET_SOURCES];
     size_t count = 0;
-    bool stored = profile->client_secret.kind == SOURCE_STORED, found = false;
     errand->call = NULL;
     if (result->error) {
         fail_store(errand, "the store cannot be asked", result);
         return;
     }
-    if (profile->client_secret.kind != SOURCE_NONE && !stored)
-        secrets[count++] = (struct errand_secret){.name = "client_secret",
-                                                  .source = kinds[profile->client_secret.kind],
-                                                  .reason = errand->present ? NULL : errand->problem,
-                                                  .present = errand->present};
-    for (size_t i = 0; i < result->item_count && count + 1 < MOST_SECRETS; i++) {
+    for (size_t i = 0; i < SECRET_SOURCES; i++) {
+        const char *name = secret_source_name(i), *problem = errand->problems[i];
+        const struct source *source = secret_source_of(profile, name);
+        bool found = false;
+        for (size_t k = 0; k < result->item_count; k++)
+            found |= strcmp(result->items[k].profile, profile->name) == 0 && strcmp(result->items[k].name, name) == 0;
+        if (is_elsewhere(source))
+            secrets[count++] = (struct errand_secret){.name = name,
+                                                      .source = secret_source_kind(source),
+                                                      .reason = *problem ? problem : NULL,
+                                                      .present = !*problem};
+        else if (source->kind == SOURCE_STORED && !found)
+            secrets[count++] = (struct errand_secret){.name = name, .source = store, .reason = none, .present = false};
+    }
+    for (size_t i = 0; i < result->item_count && count < ELEMENTS(secrets); i++) {
         const struct store_item *item = &result->items[i];
         if (strcmp(item->profile, profile->name) != 0)
             continue;
         bool same = memcmp(item->binding, errand->binding, STORE_BINDING) == 0;
-        found |= strcmp(item->name, "client_secret") == 0;
         secrets[count++] =
             (struct errand_secret){.name = item->name, .source = store, .reason = same ? NULL : other, .present = same};
     }
-    if (stored && !found)
-        secrets[count++] = (struct errand_secret){
-            .name = "client_secret", .source = store, .reason = "it is not stored yet", .present = false};
     end(errand, &(struct errand_result){.secrets = secrets, .count = count});
 }
 
@@ -279,32 +279,41 @@ static void list_store(struct errand *errand)
         fail_internal(errand, r);
 }
 
+static void go_list(struct errand *);
+
+static void note_source(struct errand *errand, int error, const struct failure *why)
+{
+    if (error)
+        (void)snprintf(errand->problems[errand->source], LIMIT_TEXT, "%s", why->reason);
+    errand->source++;
+}
+
 static void on_secret(void *arg, const struct worker_result *result)
 {
     struct errand *errand = arg;
+    const char *name = secret_source_name(errand->source);
     struct failure why;
     struct span value;
     errand->job = NULL;
-    errand->present = secret_source_result("client_secret", &errand->profile->client_secret, result, &value, &why) == 0;
-    if (!errand->present)
-        (void)snprintf(errand->problem, sizeof(errand->problem), "%s", why.reason);
-    list_store(errand);
+    note_source(errand, secret_source_result(name, secret_source_of(errand->profile, name), result, &value, &why),
+                &why);
+    go_list(errand);
 }
 
 static void go_list(struct errand *errand)
 {
-    const struct source *source = &errand->profile->client_secret;
-    struct failure why;
-    struct span value;
-    int r = 0;
-    if (source->kind != SOURCE_NONE && source->kind != SOURCE_STORED) {
-        r = secret_source_read(errand->conductor->worker, "client_secret", source, on_secret, errand, &errand->job,
-                               &value, &why);
+    while (errand->source < SECRET_SOURCES) {
+        const char *name = secret_source_name(errand->source);
+        const struct source *source = secret_source_of(errand->profile, name);
+        struct failure why;
+        struct span value;
+        int r = 0;
+        if (is_elsewhere(source))
+            r = secret_source_read(errand->conductor->worker, name, source, on_secret, errand, &errand->job, &value,
+                                   &why);
         if (r == 0 && errand->job)
             return;
-        errand->present = r == 0;
-        if (r < 0)
-            (void)snprintf(errand->problem, sizeof(errand->problem), "%s", why.reason);
+        note_source(errand, r, &why);
     }
     list_store(errand);
 }

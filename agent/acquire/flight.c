@@ -60,7 +60,9 @@ static void on_task(void *arg)
 {
     struct flight *flight = arg;
     struct answer given = flight->later;
+    struct secret *typed = TAKE_PTR(flight->typed); /* the flight may end with this */
     answer(flight, &given);
+    secret_unref(typed);
 }
 
 /* For answers that are there at once: the stack must not grow with the steps. */
@@ -231,7 +233,7 @@ static void note_person(struct flight *flight)
     bool held = flight->keeper.has_held;
     bool changed =
         known && held && (strcmp(known->issuer, now->issuer) != 0 || strcmp(known->subject, now->subject) != 0);
-    keeper_note_identity(holder, held ? now : NULL);
+    keeper_note_sign_in(holder, held ? &flight->keeper.held : NULL);
     if (!changed)
         return;
     struct failure why;
@@ -282,7 +284,7 @@ static void on_saved(void *arg, int error, const struct failure *why)
     if (error)
         given.why = *why;
     else
-        keeper_note_identity(flight->holder, &flight->step.save->identity);
+        keeper_note_sign_in(flight->holder, flight->step.save);
     if (!error && flight->op == GRANT_LOGIN) {
         flight->sign_in = ++flight->holder->sign_in;
         keeper_forget_unsaved(flight->holder);
@@ -339,6 +341,25 @@ static void take_prompt(struct flight *flight)
     answer_later(flight, 0, NULL);
     if (flight->login) /* last, for who is told may cancel */
         flight->login->prompted(flight->login->arg, &flight->step.prompt);
+}
+
+/* The answer comes by login_answer(). */
+static void take_ask(struct flight *flight)
+{
+    if (flight->login)
+        flight->login->prompted(flight->login->arg, &flight->step.prompt);
+    else
+        fail_internal(flight, -EINVAL);
+}
+
+bool flight_type(struct flight *flight, struct secret *typed)
+{
+    if (flight->step.kind != STEP_ASK || flight->typed)
+        return false;
+    flight->typed = secret_ref(typed);
+    answer_later(flight, 0, NULL);
+    flight->later.body = secret_span(typed);
+    return true;
 }
 
 static void land(struct flight *flight)
@@ -429,6 +450,9 @@ static void take_step(struct flight *flight)
         return;
     case STEP_SECRET:
         take_secret(flight);
+        return;
+    case STEP_ASK:
+        take_ask(flight);
         return;
     case STEP_VERIFY:
         take_verify(flight);
@@ -599,6 +623,7 @@ void flight_free(struct flight *flight)
     timer_stop(&flight->timer);
     timer_stop(&flight->patience);
     task_stop(&flight->task);
+    secret_unref(flight->typed);
     end_machine(flight);
     keeper_end(&flight->keeper);
     request_clear(&flight->request);
@@ -640,7 +665,7 @@ static bool same_list(char **a, char **b)
 bool profile_same_binding(const struct profile *a, const struct profile *b)
 {
     return a->grant == b->grant && same(a->authority, b->authority) && same(a->client_id, b->client_id) &&
-           same(a->tenant, b->tenant) && same(a->token_endpoint, b->token_endpoint) &&
+           same(a->username, b->username) && same(a->tenant, b->tenant) && same(a->token_endpoint, b->token_endpoint) &&
            same(a->device_authorization_endpoint, b->device_authorization_endpoint) &&
            same(a->revocation_endpoint, b->revocation_endpoint) && same(a->ca_file, b->ca_file) &&
            same(a->proxy, b->proxy) && same_list(a->endpoint_hosts, b->endpoint_hosts);

@@ -47,7 +47,8 @@ struct flight {
     struct verification *verification;
     struct timer timer;
     struct task task;
-    struct answer later; /* an answer that is given from a task */
+    struct answer later;  /* an answer that is given from a task */
+    struct secret *typed; /* by a person, for ASK: what `later` points to */
 };
 
 /* Makes a flight and puts it at the end of its holder's queue; it starts by itself when it may. -ENOMEM. */
@@ -56,6 +57,8 @@ int flight_new(struct conductor *, struct holder *, enum grant_op, const struct 
 void flight_start_next(struct holder *);
 /* Ends it at whatever step it is, and starts who waited for it. */
 void flight_free(struct flight *);
+/* Gives what a person typed to a flight whose step is ASK; false: it does not ask, or was told already. */
+bool flight_type(struct flight *, struct secret *);
 /* Puts what it brought into an entry (see entry_put). */
 int flight_put(const struct flight *, struct entry *, struct tokens *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */

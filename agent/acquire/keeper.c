@@ -9,7 +9,7 @@
 
 int binding_of(const struct profile *profile, struct span ca_pem, binding_text ret)
 {
-    struct span parts[12 + LIMIT_HOSTS] = {
+    struct span parts[11 + LIMIT_HOSTS] = {
         span_of("mltoken binding 1"),
         span_of(profile->name),
         span_of(profile->authority),
@@ -20,8 +20,9 @@ int binding_of(const struct profile *profile, struct span ca_pem, binding_text r
         span_of(profile->revocation_endpoint),
         span_of(profile->proxy),
         profile->ca_file ? ca_pem : (struct span){0},
+        span_of(profile->username),
     };
-    size_t count = 10;
+    size_t count = 11;
     for (char **host = profile->endpoint_hosts; host && *host && count < ELEMENTS(parts); host++)
         parts[count++] = span_of(*host);
     return digest_text(parts, count, ret);
@@ -33,18 +34,8 @@ static void put_string(struct buffer *to, const char *name, struct span text)
 {
     if (!text.data)
         return;
-    buffer_format(to, "%s\"%s\":\"", to->length > 1 ? "," : "", name);
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        if (c < 0x20) {
-            buffer_format(to, "\\u%04x", c);
-            continue;
-        }
-        if (c == '"' || c == '\\')
-            buffer_byte(to, '\\');
-        buffer_byte(to, (char)c);
-    }
-    buffer_byte(to, '"');
+    buffer_format(to, "%s\"%s\":", to->length > 1 ? "," : "", name);
+    json_quote(to, text);
 }
 
 int credential_write(const struct credential *credential, struct secret **ret)
@@ -57,6 +48,10 @@ int credential_write(const struct credential *credential, struct secret **ret)
     put_string(&text, "issuer", span_of(credential->identity.issuer));
     put_string(&text, "subject", span_of(credential->identity.subject));
     put_string(&text, "account", span_of(credential->identity.account));
+    if (credential->renew_by)
+        buffer_format(&text, ",\"renew_by\":%lld", (long long)credential->renew_by);
+    if (credential->ends_at)
+        buffer_format(&text, ",\"ends_at\":%lld", (long long)credential->ends_at);
     if (credential->sending)
         put_string(&text, "sender", span_of(credential->sender));
     buffer_format(&text, ",\"unanswered\":%s,\"uncertain\":%s,\"steady\":%s}",
@@ -84,6 +79,8 @@ int credential_read(const struct secret *secret, struct credential *ret)
         return -EBADMSG;
     int r = json_bytes(object, "refresh_token", LIMIT_SECRET, &token);
     if (r == -EINVAL || json_string(object, "scope", LIMIT_SECRET, &scope) == -EINVAL ||
+        json_integer(object, "renew_by", &credential.renew_by) == -EINVAL ||
+        json_integer(object, "ends_at", &credential.ends_at) == -EINVAL ||
         json_boolean(object, "unanswered", &credential.unanswered) == -EINVAL ||
         json_boolean(object, "uncertain", &credential.uncertain) == -EINVAL ||
         json_boolean(object, "steady", &credential.steady) == -EINVAL ||
@@ -112,18 +109,20 @@ void keeper_failure(struct failure *why, const char *what, const struct store_re
                 result->reason ? result->reason : strerror(-result->error));
 }
 
-void keeper_note_identity(struct holder *holder, const struct identity *identity)
+void keeper_note_sign_in(struct holder *holder, const struct credential *credential)
 {
     holder->looked = true;
-    if (!identity) {
+    holder->renew_by = credential ? credential->renew_by : 0;
+    holder->ends_at = credential ? credential->ends_at : 0;
+    if (!credential) {
         free(holder->identity);
         holder->identity = NULL;
         return;
     }
     if (!holder->identity)
-        holder->identity = malloc(sizeof(*identity));
+        holder->identity = malloc(sizeof(credential->identity));
     if (holder->identity)
-        *holder->identity = *identity;
+        *holder->identity = credential->identity;
 }
 
 void keeper_forget_unsaved(struct holder *holder)

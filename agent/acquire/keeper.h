@@ -1,7 +1,7 @@
 /* The keeper: what a profile's secrets look like in its store, and what they are bound to. A sign-in (refresh token,
  * scope, identity, marks) is one secret, `refresh_token`, in a small JSON object; the others (client_secret, ...) are
- * as they are. Each is bound to what may receive it: the profile, issuer, client id, endpoints and hosts as configured,
- * the content of ca_file, the proxy. When one of these changes, the store does not give the secret out.
+ * as they are. Each is bound to what may receive it: the profile, issuer, client id, user name, endpoints and hosts as
+ * configured, the content of ca_file, the proxy. When one of these changes, the store does not give the secret out.
  *
  * One keeper belongs to one flight: it knows the version that it read, and saves only over that one, so that two agents
  * on one store never replace a rotated token with an older one. A rotated token that the store cannot take is held in
@@ -53,7 +53,7 @@ int keeper_newer(struct keeper *, keeper_fn *, void *arg);
 void keeper_end(struct keeper *); /* cancels, and wipes */
 
 /* Takes note of who signed in, and that the store was asked. NULL: nobody. */
-void keeper_note_identity(struct holder *, const struct identity *);
+void keeper_note_sign_in(struct holder *, const struct credential *);
 void keeper_forget_unsaved(struct holder *);
 /* StoreUnavailable in the store's own words. */
 void keeper_failure(struct failure *, const char *what, const struct store_result *);

@@ -2,6 +2,7 @@
 
 #include "acquire/flight.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "text.h"
 #include <stdio.h>
 
@@ -38,7 +39,7 @@ static void report_entry(const struct conductor *conductor, const struct holder 
 void report_profile(const struct conductor *conductor, const struct profile *profile, struct report *ret)
 {
     const struct holder *holder = cache_find(conductor->cache, profile->name);
-    *ret = (struct report){.state = "empty", .expires_at = -1, .refresh_at = -1};
+    *ret = (struct report){.state = "empty", .expires_at = -1, .refresh_at = -1, .sign_in_ends_at = -1};
     if (profile->problem) {
         ret->state = "invalid";
         text_clean_into(ret->error, sizeof(ret->error), span_of(profile->problem));
@@ -50,5 +51,16 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
         return;
     if (holder->identity && *holder->identity->account)
         ret->account = holder->identity->account;
+    if (holder->renew_by || holder->ends_at)
+        ret->sign_in_ends_at = holder->renew_by && (!holder->ends_at || holder->renew_by < holder->ends_at)
+                                   ? holder->renew_by
+                                   : holder->ends_at;
+    int64_t left = holder->ends_at - clock_wall_s();
+    if (holder->ends_at && left <= WARN_SIGN_IN_S && !holder->signed_out) {
+        char life[32];
+        text_duration(life, sizeof(life), left > 0 ? left : 0);
+        (void)snprintf(ret->warning, sizeof(ret->warning), "the sign-in ends for good in %s: mltoken login %s", life,
+                       profile->name);
+    }
     report_entry(conductor, holder, ret);
 }

@@ -6,22 +6,45 @@
 #include <errno.h>
 #include <stdio.h>
 
+static const struct {
+    const char *name;
+    size_t offset;
+} sources[SECRET_SOURCES] = {
+    {"client_secret", offsetof(struct profile, client_secret)},
+    {"password", offsetof(struct profile, password)},
+};
+
+const char *secret_source_name(size_t index)
+{
+    return sources[index].name;
+}
+
 const struct source *secret_source_of(const struct profile *profile, const char *name)
 {
-    return strcmp(name, "client_secret") == 0 ? &profile->client_secret : NULL;
+    for (size_t i = 0; i < SECRET_SOURCES; i++)
+        if (strcmp(name, sources[i].name) == 0)
+            return (const struct source *)(const void *)((const char *)profile + sources[i].offset);
+    return NULL;
+}
+
+const char *secret_source_kind(const struct source *source)
+{
+    static const char *const kinds[] = {
+        [SOURCE_NONE] = "",           [SOURCE_FILE] = "file", [SOURCE_ENV] = "env", [SOURCE_CREDENTIAL] = "credential",
+        [SOURCE_COMMAND] = "command", [SOURCE_STORED] = ""};
+    return kinds[source->kind];
 }
 
 static int missing(struct failure *why, const char *name, const struct source *source, const char *problem)
 {
-    static const char *const kinds[] = {[SOURCE_NONE] = "",
-                                        [SOURCE_FILE] = "file:",
-                                        [SOURCE_ENV] = "env:",
-                                        [SOURCE_CREDENTIAL] = "credential:",
-                                        [SOURCE_COMMAND] = "command:",
-                                        [SOURCE_STORED] = "stored"};
+    const char *kind = source->kind == SOURCE_STORED ? "stored" : secret_source_kind(source);
     bool program = source->kind == SOURCE_COMMAND; /* its arguments are the user's own business */
-    failure_set(why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s%s: %s", kinds[source->kind],
-                program ? source->argv[0] : source->value, problem);
+    failure_set(why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s%s%s: %s", kind,
+                source->kind == SOURCE_NONE || source->kind == SOURCE_STORED ? "" : ":",
+                program         ? source->argv[0]
+                : source->value ? source->value
+                                : "",
+                problem);
     (void)snprintf(why->name, sizeof(why->name), "%s", name);
     return -ENOENT;
 }

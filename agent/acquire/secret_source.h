@@ -6,8 +6,14 @@
 #include "token/profile.h"
 #include "worker.h"
 
-/* The source of a profile's secret by its key name, or NULL. */
+enum { SECRET_SOURCES = 2 }; /* that a profile may have */
+
+/* The key of each: "client_secret", ... */
+const char *secret_source_name(size_t index);
+/* The source of a profile's secret by its key, or NULL when there is no such key. */
 const struct source *secret_source_of(const struct profile *, const char *name);
+/* "file", "env", ...; "" for none and `stored`. */
+const char *secret_source_kind(const struct source *);
 /* Starts reading it. For env: there is nothing to wait for: *ret stays NULL and *ret_value is set. 0, or -ENOENT with
  * *why set (SecretMissing, naming the secret, where it was looked for and what to do). */
 int secret_source_read(struct worker *, const char *name, const struct source *, worker_fn *, void *arg,

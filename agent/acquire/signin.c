@@ -28,7 +28,7 @@ int conductor_login(struct conductor *conductor, struct holder *holder, struct l
                     "grant %s needs no sign-in: mltoken get fetches its token", holder->profile->grant->name);
         return -1;
     }
-    if (conductor->logins >= LIMIT_LOGINS) {
+    if (conductor->login_count >= LIMIT_LOGINS) {
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%d sign-ins are under way already", LIMIT_LOGINS);
         return -1;
     }
@@ -39,10 +39,22 @@ int conductor_login(struct conductor *conductor, struct holder *holder, struct l
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         return -1;
     }
-    conductor->logins++;
+    conductor->login_count++;
+    login->next = conductor->logins;
+    conductor->logins = login;
     flight->login = login;
     login->flight = flight;
     return 0;
+}
+
+static void take_off_list(struct conductor *conductor, struct login *login)
+{
+    struct login **place = &conductor->logins;
+    while (*place != login)
+        place = &(*place)->next;
+    *place = login->next;
+    conductor->login_count--;
+    login->flight = NULL;
 }
 
 void login_cancel(struct login *login)
@@ -50,9 +62,24 @@ void login_cancel(struct login *login)
     struct flight *flight = login->flight;
     if (!flight)
         return;
-    login->flight = NULL;
-    flight->conductor->logins--;
+    take_off_list(flight->conductor, login);
     flight_free(flight);
+}
+
+int conductor_answer(struct conductor *conductor, const char *session, struct span typed)
+{
+    struct login *login = conductor->logins;
+    struct secret *secret;
+    while (login && strcmp(login->session, session) != 0)
+        login = login->next;
+    if (!login)
+        return -ENOENT;
+    int r = secret_new(typed.data, typed.length, &secret);
+    if (r < 0)
+        return r;
+    r = flight_type(login->flight, secret) ? 0 : -ENOENT;
+    secret_unref(secret);
+    return r;
 }
 
 bool login_accepts(const struct flight *flight, const struct identity *identity)
@@ -88,8 +115,7 @@ void login_landed(struct flight *flight, struct tokens *tokens, const struct fai
     struct conductor *conductor = flight->conductor;
     struct failure why;
     int64_t expires_at = -1;
-    conductor->logins--;
-    login->flight = NULL;
+    take_off_list(conductor, login);
     if (!failure && flight->generation != holder->generation) {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE,
                     "the profile's settings changed during the sign-in; sign in again");

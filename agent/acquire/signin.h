@@ -9,6 +9,7 @@ enum { LOGIN_SESSION = 32 };
 /* Somebody who signs in: told of each prompt, then once of the end. Embedded. */
 struct login {
     struct flight *flight; /* NULL: none */
+    struct login *next;    /* of the conductor's */
     char session[LOGIN_SESSION + 1];
     bool switch_account;
     const char *claims; /* asked for; NULL: none. Copied */
@@ -20,6 +21,10 @@ struct login {
 /* 0, or -1 with *why set. */
 int conductor_login(struct conductor *, struct holder *, struct login *, struct failure *why);
 void login_cancel(struct login *);
+/* What a person typed for a prompt of that session: 0, -ENOENT (no such session, or it does not ask), -EMSGSIZE,
+ * -ENOMEM.
+ */
+int conductor_answer(struct conductor *, const char *session, struct span typed);
 
 /* Somebody who signs out one profile. */
 struct logout {

@@ -235,6 +235,23 @@ static void explain_words(enum outcome outcome, const struct complaint *said, co
     put_words(why, said);
 }
 
+/* Machine Learning Server says 401 to a bad password and to a refresh token that has ended; the words, where there are
+ * any, are in `message` (WIRE section 3). */
+static enum outcome explain_unauthorised(json_object *json, const struct profile *profile, bool user,
+                                         struct failure *why)
+{
+    struct span message = span_of("the server answered 401 without a word");
+    (void)json_bytes(json, "message", LIMIT_RESPONSE, &message);
+    if (user) {
+        failure_set(why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "%s no longer takes the sign-in", whom(profile));
+        text_clean_into(why->description, sizeof(why->description), message);
+        return OUTCOME_LOGIN;
+    }
+    failure_refused(why, "http_401", "");
+    text_clean_into(why->description, sizeof(why->description), message);
+    return OUTCOME_REFUSED;
+}
+
 /* An answer without the authority's own error code. An empty 400 to a refresh token is how glewlwyd 2.7 says that it
  * has ended: a person can mend that, and nothing in the configuration can. */
 static enum outcome explain_status(const struct answer *answer, const struct profile *profile, bool user,
@@ -312,6 +329,8 @@ enum outcome answer_error(const struct answer *answer, const struct profile *pro
         if (ret_json)
             *ret_json = TAKE_PTR(json);
         return OUTCOME_OK;
+    } else if (answer->status == 401 && profile->dialect == DIALECT_MLSERVER) {
+        outcome = explain_unauthorised(json, profile, user, why);
     } else {
         outcome = explain_status(answer, profile, user, why);
     }
@@ -474,7 +493,7 @@ enum outcome answer_tokens(const struct answer *answer, const struct profile *pr
     enum outcome outcome = answer_error(answer, profile, user, tick, &json, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    struct tokens read = {.expires_in_s = read_life(json, tick), .refresh_in_s = -1};
+    struct tokens read = {.expires_in_s = read_life(json, tick), .refresh_in_s = -1, .refresh_life_s = -1};
     if (read.expires_in_s == 0)
         outcome = refuse(why, "invalid_token", "its token has expired already (is the clock of this host right?)");
     if (outcome == OUTCOME_OK)
@@ -485,6 +504,12 @@ enum outcome answer_tokens(const struct answer *answer, const struct profile *pr
         tokens_clear(&read);
         return outcome;
     }
+    if (answer_number(json, "refresh_token_expires_in", &read.refresh_life_s) < 0) /* B2C's name, then Keycloak's */
+        (void)answer_number(json, "refresh_expires_in", &read.refresh_life_s);
+    if (profile->dialect == DIALECT_MLSERVER)
+        read.refresh_life_s = MLSERVER_IDLE_S;
+    if (read.refresh_life_s <= 0 || read.refresh_life_s > LIMIT_LIFETIME_S)
+        read.refresh_life_s = -1;
     int64_t refresh_in;
     if (answer_number(json, "refresh_in", &refresh_in) == 0 && refresh_in > 0 && refresh_in < read.expires_in_s)
         read.refresh_in_s = refresh_in;

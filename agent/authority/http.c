@@ -159,6 +159,8 @@ static CURLcode set_method(struct http_call *call, const char *method)
             result = curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
         if (result == CURLE_OK)
             result = curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    } else if (strcmp(method, "DELETE") == 0) {
+        result = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
     } else if (strcmp(method, "GET") != 0) {
         result = CURLE_UNSUPPORTED_PROTOCOL;
     }

@@ -20,7 +20,7 @@ struct http_step {
     const char *url;
     struct header headers[4];
     size_t header_count;
-    struct span body; /* application/x-www-form-urlencoded */
+    struct span body; /* application/x-www-form-urlencoded, unless a header says otherwise */
 };
 
 struct answer {

@@ -9,6 +9,7 @@
 #include "output.h"
 #include "report.h"
 #include "text.h"
+#include "typed.h"
 #include "uri.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@ struct session {
     struct context *context;
     const struct login *login;
     int signals;        /* a signalfd */
+    sigset_t before;    /* the signals that were blocked before those */
     bool terminal;      /* stderr is one */
     int64_t expires_at; /* of the code; 0: no countdown */
     bool counting;      /* a countdown stands on the last line */
@@ -123,6 +125,37 @@ static int show_prompt(struct session *session, json_object *prompt)
     return EXIT_DONE;
 }
 
+/* What a person types goes to the agent on a connection of its own: this one waits for the end of the sign-in. Ctrl-C
+ * ends the typing as it does the waiting. */
+static int send_answer(const struct session *session, const char *name, const char *session_id)
+{
+    const struct context *context = session->context;
+    const char *profile = session->login->profile;
+    struct context other = {.socket = context->socket, .json = context->json, .quiet = context->quiet};
+    struct call call = {.method = MESSAGE_INTERFACE ".Answer", .failure = "cannot sign in", .profile = profile};
+    _cleanup_buffer_ struct buffer value = BUFFER(0);
+    _cleanup_json_wipe_ json_object *reply = NULL;
+    char label[LIMIT_TEXT];
+    sigset_t blocked;
+    (void)snprintf(label, sizeof(label), "%s of %s", name, profile ? profile : "the default profile");
+    (void)sigprocmask(SIG_SETMASK, &session->before, &blocked);
+    int r = typed_read(&(struct typed){.command = "login", .label = label, .most = LIMIT_SECRET, .line = true}, &value);
+    (void)sigprocmask(SIG_SETMASK, &blocked, NULL);
+    if (r == EXIT_INTERRUPTED)
+        complain("the sign-in was cancelled");
+    if (r == EXIT_DONE && value.length == 0) {
+        complain("cannot sign in: %s was asked for, and nothing was typed", name);
+        r = EXIT_USAGE;
+    }
+    if (r != EXIT_DONE)
+        return r;
+    call_text(&call, "session", session_id);
+    call_text(&call, "value", value.data);
+    r = call_run(&other, &call, &reply);
+    mltoken_close(other.handle);
+    return r;
+}
+
 static int show_done(struct session *session, json_object *reply)
 {
     struct span account = {0};
@@ -153,7 +186,7 @@ static int show_done(struct session *session, json_object *reply)
 static int on_reply(struct session *session, json_object *reply, bool continues)
 {
     const char *state = "";
-    json_object *prompt;
+    json_object *prompt = NULL;
     clear_countdown(session);
     (void)json_string(reply, "state", LIMIT_CODE, &state);
     bool done = strcmp(state, "done") == 0, json = session->context->json && !session->login->aside;
@@ -166,6 +199,13 @@ static int on_reply(struct session *session, json_object *reply, bool continues)
         r = output_json(reply);
     else if (r == EXIT_DONE && done)
         r = show_done(session, reply);
+    const char *kind = "", *name = "secret", *session_id = "";
+    if (r == EXIT_DONE && prompt && json_string(prompt, "kind", LIMIT_CODE, &kind) == 0 &&
+        strcmp(kind, "secret") == 0) {
+        (void)json_string(prompt, "name", LIMIT_CODE, &name);
+        (void)json_string(reply, "session", LIMIT_CODE, &session_id);
+        r = send_answer(session, name, session_id);
+    }
     if (r == EXIT_DONE && !done && !continues) {
         complain("cannot sign in: the agent ended the sign-in without a result");
         return EXIT_FAILED;
@@ -218,18 +258,18 @@ static int start(const struct session *session)
 int login_run(struct context *context, const struct login *login)
 {
     struct session session = {.context = context, .login = login, .terminal = isatty(STDERR_FILENO) == 1};
-    sigset_t ends, before;
+    sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGHUP);
-    (void)sigprocmask(SIG_BLOCK, &ends, &before);
+    (void)sigprocmask(SIG_BLOCK, &ends, &session.before);
     _cleanup_close_ int signals = session.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
     int r = start(&session);
     int code = r < 0 ? report(context, r, "cannot sign in", login->profile) : follow(&session);
     if (code != EXIT_DONE)
         client_drop(context->handle); /* cancels */
-    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    (void)sigprocmask(SIG_SETMASK, &session.before, NULL);
     return code;
 }
 

@@ -171,6 +171,21 @@ static void everything(struct buffer *to, json_object *profile)
     }
 }
 
+/* After the table, for they are no part of it. */
+static void show_warnings(const struct context *context, json_object *profiles)
+{
+    for (size_t i = 0; i < json_object_array_length(profiles); i++) {
+        json_object *profile = json_object_array_get_idx(profiles, i);
+        char name[CELL_SIZE], warning[LIMIT_TEXT];
+        struct span text;
+        if (json_bytes(profile, "warning", LIMIT_TEXT, &text) < 0)
+            continue;
+        cell_text(profile, "name", name, sizeof(name));
+        text_clean_into(warning, sizeof(warning), text);
+        remark(context->quiet, "mltoken: %s: %s", name, warning);
+    }
+}
+
 static int print(struct context *context, json_object *agent, const struct list *list)
 {
     if (context->json) {
@@ -192,7 +207,10 @@ static int print(struct context *context, json_object *agent, const struct list 
         else
             remark(context->quiet, "there are no profiles yet; make one with: mltoken config new");
     }
-    return output_write(&text);
+    int r = output_write(&text);
+    if (!list->wanted)
+        show_warnings(context, list->profiles);
+    return r;
 }
 
 int command_status(struct context *context, int argc, char **argv)

@@ -168,13 +168,14 @@ static bool is_unsigned_v1(const struct profile *profile, const char *id_token)
     return profile->dialect == DIALECT_ENTRA_V1 && length > 0 && id_token[length - 1] == '.';
 }
 
-static int signed_in(struct login *login, struct step *ret)
+static int signed_in(struct login *login, const struct tick *tick, struct step *ret)
 {
     const struct profile *profile = login->input->profile;
     struct tokens *tokens = &login->tokens;
     struct failure why;
     if (!scopes_granted(profile, request_scopes(input_request(login->input), profile), tokens->scope, &why))
         return step_fail(ret, &why);
+    credential_note_life(&login->credential, tokens, tick);
     if (tokens->expires_in_s < 0)
         tokens->expires_in_s = tokens->refresh_token ? DEFAULT_LIFETIME_S : DEFAULT_LIFETIME_ALONE_S;
     if (tokens->id_token && is_unsigned_v1(profile, tokens->id_token))
@@ -194,7 +195,7 @@ static int polled(struct login *login, const struct answer *answer, const struct
     int64_t retry_after_ms = -1;
     switch (outcome) {
     case OUTCOME_OK:
-        return signed_in(login, ret);
+        return signed_in(login, tick, ret);
     case OUTCOME_DECLINED:
         return sign_in_failed(ret, "declined", &why);
     case OUTCOME_EXPIRED:

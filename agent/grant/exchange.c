@@ -3,6 +3,7 @@
 #include "authority/metadata.h"
 #include "cleanup.h"
 #include "grant/form.h"
+#include "json.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -10,11 +11,17 @@ static const char *const endpoint_keys[ENDPOINT_COUNT] = {
     [ENDPOINT_TOKEN] = "token_endpoint",
     [ENDPOINT_DEVICE] = "device_authorization_endpoint",
     [ENDPOINT_REVOCATION] = "revocation_endpoint",
+    [ENDPOINT_LOGIN] = "login_path",
 };
 
 bool profile_is_entra(const struct profile *profile)
 {
     return profile->dialect == DIALECT_ENTRA || profile->dialect == DIALECT_ENTRA_V1;
+}
+
+bool profile_is_mlserver(const struct profile *profile)
+{
+    return profile->dialect == DIALECT_MLSERVER;
 }
 
 const struct request *input_request(const struct input *input)
@@ -69,6 +76,22 @@ static int put_derived(struct exchange *exchange, enum endpoint endpoint, const 
     return 0;
 }
 
+static int open_mlserver(struct exchange *exchange)
+{
+    const char *path = profile_setting(exchange->profile, "login_path");
+    _cleanup_free_ char *renewal = NULL;
+    exchange->resolved = true;
+    exchange->auth = CLIENT_AUTH_NONE;
+    if (!path)
+        path = "/login";
+    if (asprintf(&renewal, "%s/refreshToken", path) < 0) {
+        renewal = NULL;
+        return -ENOMEM;
+    }
+    int r = put_derived(exchange, ENDPOINT_LOGIN, path);
+    return r < 0 ? r : put_derived(exchange, ENDPOINT_TOKEN, renewal);
+}
+
 int exchange_open(struct exchange *exchange, const struct profile *profile)
 {
     *exchange = (struct exchange){.profile = profile,
@@ -81,6 +104,8 @@ int exchange_open(struct exchange *exchange, const struct profile *profile)
         put_address(exchange, ENDPOINT_REVOCATION, profile->revocation_endpoint) < 0)
         return -ENOMEM;
     exchange->resolved = !profile->authority;
+    if (profile_is_mlserver(profile))
+        return open_mlserver(exchange);
     if (profile->dialect != DIALECT_ENTRA_V1)
         return 0;
     exchange->resolved = true;
@@ -138,6 +163,14 @@ void exchange_begin(struct exchange *exchange, enum endpoint endpoint)
     exchange->absent = false;
     buffer_clear(&exchange->body);
     buffer_clear(&exchange->authorization);
+}
+
+int exchange_member(struct exchange *exchange, const char *name, struct span value)
+{
+    buffer_text(&exchange->body, exchange->body.length ? ",\"" : "{\"");
+    buffer_text(&exchange->body, name);
+    buffer_text(&exchange->body, "\":");
+    return json_quote(&exchange->body, value);
 }
 
 static int add_scopes(struct exchange *exchange, char *const *scopes)
@@ -222,7 +255,8 @@ static int ask(struct exchange *exchange, enum step_kind kind, struct step *ret)
 
 static int send_request(struct exchange *exchange, enum client_auth auth, struct step *ret)
 {
-    int r = authenticate(exchange, auth);
+    bool json = profile_is_mlserver(exchange->profile);
+    int r = json ? buffer_byte(&exchange->body, '}') : authenticate(exchange, auth);
     if (r == 0)
         r = buffer_error(&exchange->body);
     if (r < 0)
@@ -232,6 +266,8 @@ static int send_request(struct exchange *exchange, enum client_auth auth, struct
     ret->http.url = exchange->addresses[exchange->endpoint];
     ret->http.body = buffer_span(&exchange->body);
     ret->http.headers[ret->http.header_count++] = (struct header){"Accept", span_of("application/json")};
+    if (json)
+        ret->http.headers[ret->http.header_count++] = (struct header){"Content-Type", span_of("application/json")};
     if (auth == CLIENT_AUTH_BASIC)
         ret->http.headers[ret->http.header_count++] =
             (struct header){"Authorization", buffer_span(&exchange->authorization)};
@@ -355,6 +391,12 @@ bool scopes_same(char *const *asked, const char *granted)
         p += length + (p[length] == ' ');
     }
     return true;
+}
+
+void credential_note_life(struct credential *credential, const struct tokens *tokens, const struct tick *tick)
+{
+    if (tokens->refresh_token)
+        credential->renew_by = tokens->refresh_life_s > 0 ? tick->wall_s + tokens->refresh_life_s : 0;
 }
 
 void failure_name_scope(struct failure *why, const struct request *asked, const struct profile *profile)

@@ -4,17 +4,18 @@
  *
  * Where an endpoint comes from: the profile's own key; for Entra v1, whose metadata describe another issuer and name no
  * device endpoint, the authority's address with the fixed paths of WIRE section 2; else the metadata; for Entra v2 the
- * fixed path again where the metadata are silent.
- * How the client proves itself: as configured; else not at all without a client_secret (the body names client_id), in
- * the body for Entra and where the metadata offer nothing but that, else by client_secret_basic. Owner: the grant's
- * state. The client secret stays in the arena until exchange_close(); bodies are wiped once answered. */
+ * fixed path again where the metadata are silent. Machine Learning Server (WIRE section 3) has no metadata, fixed
+ * paths, no clients, and bodies in JSON: there ENDPOINT_TOKEN renews, and ENDPOINT_LOGIN takes a password. How the
+ * client proves itself: as configured; else not at all without a client_secret (the body names client_id), in the body
+ * for Entra and where the metadata offer nothing but that, else by client_secret_basic. Owner: the grant's state. The
+ * client secret stays in the arena until exchange_close(); bodies are wiped once answered. */
 #pragma once
 
 #include "authority/answer.h"
 #include "buffer.h"
 #include "grant/grant.h"
 
-enum endpoint { ENDPOINT_TOKEN, ENDPOINT_DEVICE, ENDPOINT_REVOCATION, ENDPOINT_COUNT };
+enum endpoint { ENDPOINT_TOKEN, ENDPOINT_DEVICE, ENDPOINT_REVOCATION, ENDPOINT_LOGIN, ENDPOINT_COUNT };
 
 struct exchange {
     const struct profile *profile;
@@ -31,8 +32,10 @@ struct exchange {
 int exchange_open(struct exchange *, const struct profile *); /* 0 or -ENOMEM */
 void exchange_close(struct exchange *);                       /* wipes; may be called twice */
 
-/* Begins a request; the caller then adds its parameters to exchange->body (form_text) and calls exchange_step(). */
+/* Begins a request; the caller then adds its parameters to exchange->body (form_text; exchange_member where the dialect
+ * has JSON) and calls exchange_step(). */
 void exchange_begin(struct exchange *, enum endpoint);
+int exchange_member(struct exchange *, const char *name, struct span value);
 /* Adds what the token is for: scope, resource, audience, claims, or what the dialect has in their place. Without
  * `scopes` only the latter three. */
 int exchange_target(struct exchange *, const struct request *, bool scopes);
@@ -46,6 +49,7 @@ int step_fail_answer(struct step *ret, const struct answer *, enum failure_kind,
 int step_fail(struct step *ret, const struct failure *);
 
 bool profile_is_entra(const struct profile *);
+bool profile_is_mlserver(const struct profile *);
 /* What the request asks for; never NULL. */
 const struct request *input_request(const struct input *);
 /* Whether everything that was asked for was granted: an authority may grant less and only say so in `scope` (RFC 6749
@@ -56,6 +60,8 @@ bool scopes_granted(const struct profile *, char *const *asked, const char *gran
 /* Whether asking for `asked` is asking for just what a sign-in was granted: then scope is left out (RFC 6749 section
  * 6), since authorities refuse even those that they dropped from the grant themselves. */
 bool scopes_same(char *const *asked, const char *granted);
+/* Puts when the refresh token ends beside it, as its authority said. */
+void credential_note_life(struct credential *, const struct tokens *, const struct tick *);
 /* When it was the scope that was refused: says which. */
 void failure_name_scope(struct failure *, const struct request *, const struct profile *);
 /* What is wrong with a profile for any grant that is made of exchanges, or NULL. */

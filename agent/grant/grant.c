@@ -6,6 +6,7 @@
 static const struct grant *const table[] = {
     &grant_client_credentials,
     &grant_device_code,
+    &grant_mlserver,
 };
 
 const struct grant *grant_find(const char *name)

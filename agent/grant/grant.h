@@ -27,6 +27,7 @@ enum step_kind {
     STEP_WAIT,     /* some time -> nothing */
     STEP_PROMPT,   /* shows a person something and goes on at once -> nothing */
     STEP_SECRET,   /* a secret of the profile, by key name ("client_secret") -> answer.body */
+    STEP_ASK,      /* LOGIN: what a person types for the prompt -> answer.body */
     STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
     STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
     STEP_DONE,
@@ -34,6 +35,7 @@ enum step_kind {
 };
 
 struct prompt_step {
+    const char *secret;                    /* ASK: the name of what is asked for, "password"; the rest is then NULL */
     const char *verification_uri;          /* shown: already checked to be https (or a loopback authority's own) */
     const char *verification_uri_complete; /* NULL */
     const char *user_code;
@@ -54,7 +56,7 @@ struct step {
         struct http_step http;
         int64_t wait_ms;
         struct prompt_step prompt;
-        const char *secret;
+        const char *secret; /* SECRET; ASK: it is the prompt's */
         struct verify_step verify;
         const struct credential *save;
         struct {
@@ -83,6 +85,7 @@ struct key {
 struct grant {
     const char *name;
     unsigned ops;                /* which of enum grant_op it can */
+    enum dialect dialect;        /* the one that it speaks and nobody else; DIALECT_AUTO: its authority's */
     size_t state_size;           /* zeroed before start() */
     const char *const *required; /* common keys that must be set, NULL-terminated */
     const struct key *keys;      /* own keys, ended by a NULL name; may be NULL */
@@ -95,7 +98,7 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_client_credentials, grant_device_code;
+extern const struct grant grant_client_credentials, grant_device_code, grant_mlserver;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

@@ -40,6 +40,12 @@ static int ask(struct refresh *refresh, struct step *ret)
 {
     const struct profile *profile = refresh->input->profile;
     const struct request *asked = input_request(refresh->input);
+    if (profile_is_mlserver(profile)) {
+        exchange_begin(&refresh->exchange, ENDPOINT_TOKEN);
+        exchange_member(&refresh->exchange, "refreshToken", secret_span(refresh->next.refresh_token));
+        int r = exchange_step(&refresh->exchange, ret);
+        return r < 0 ? r : pass(refresh, ret);
+    }
     bool scopes = profile_is_entra(profile) || !scopes_same(request_scopes(asked, profile), refresh->next.scope);
     exchange_begin(&refresh->exchange, ENDPOINT_TOKEN);
     form_text(&refresh->exchange.body, "grant_type", "refresh_token");
@@ -130,7 +136,7 @@ static int finish(struct refresh *refresh, struct step *ret)
     return 0;
 }
 
-static int renewed(struct refresh *refresh, struct step *ret)
+static int renewed(struct refresh *refresh, const struct tick *tick, struct step *ret)
 {
     struct tokens *tokens = &refresh->tokens;
     const struct profile *profile = refresh->input->profile;
@@ -145,6 +151,7 @@ static int renewed(struct refresh *refresh, struct step *ret)
         return finish(refresh, ret);
     refresh->next.sending = refresh->next.uncertain = refresh->next.unanswered = false;
     refresh->next.steady = !other && !is_entra(refresh);
+    credential_note_life(&refresh->next, tokens, tick);
     if (other) {
         secret_unref(refresh->next.refresh_token);
         refresh->next.refresh_token = secret_ref(tokens->refresh_token);
@@ -181,7 +188,7 @@ int refresh_next(struct refresh *refresh, const struct answer *answer, const str
         return pass(refresh, ret);
     enum outcome outcome = answer_tokens(answer, refresh->input->profile, true, tick, &refresh->tokens, &refresh->why);
     if (outcome == OUTCOME_OK)
-        return renewed(refresh, ret);
+        return renewed(refresh, tick, ret);
     return outcome == OUTCOME_RETRY ? not_now(refresh, answer, ret) : refused(refresh, outcome, ret);
 }
 

@@ -72,6 +72,7 @@ bool method_interface_known(const char *name); /* of "INTERFACE.METHOD" */
 void method_get_token(struct call *, json_object *);
 void method_watch(struct call *, json_object *);
 void method_login(struct call *, json_object *);
+void method_answer(struct call *, json_object *);
 void method_logout(struct call *, json_object *);
 void method_list(struct call *, json_object *);
 void method_show(struct call *, json_object *);

@@ -1,4 +1,4 @@
-/* Login and Logout. */
+/* Login, Answer and Logout. */
 #include "cleanup.h"
 #include "limits.h"
 #include "server/call.h"
@@ -16,14 +16,17 @@ static void on_prompt(void *arg, const struct prompt_step *step)
 {
     struct call *call = arg;
     json_object *reply = login_reply(call, "prompt"), *prompt = json_object_new_object();
-    (void)json_put_text(prompt, "kind", "device");
+    (void)json_put_text(prompt, "kind", step->secret ? "secret" : "device");
+    (void)json_put_text(prompt, "name", step->secret);
     (void)json_put_text(prompt, "verificationUri", step->verification_uri);
     (void)json_put_text(prompt, "verificationUriComplete", step->verification_uri_complete);
     (void)json_put_text(prompt, "userCode", step->user_code);
     (void)json_put_text(prompt, "message", step->message);
     (void)json_put_text(prompt, "authorityHost", step->authority_host);
-    (void)json_put_time(prompt, "expiresAt", step->expires_at);
-    (void)json_put_integer(prompt, "interval", step->interval_s);
+    if (!step->secret) {
+        (void)json_put_time(prompt, "expiresAt", step->expires_at);
+        (void)json_put_integer(prompt, "interval", step->interval_s);
+    }
     (void)json_put(reply, "prompt", prompt);
     call_continue(call, reply);
 }
@@ -59,6 +62,24 @@ void method_login(struct call *call, json_object *parameters)
     call->login.claims = NULL;
     if (r < 0)
         call_fail(call, &why);
+}
+
+void method_answer(struct call *call, json_object *parameters)
+{
+    const char *session = "";
+    struct span value = {0};
+    struct failure why;
+    (void)json_string(parameters, "session", LIMIT_CODE, &session);
+    (void)json_bytes(parameters, "value", LIMIT_SECRET, &value);
+    int r = value.length > 0 ? conductor_answer(call->connection->server->conductor, session, value) : -EINVAL;
+    if (r == 0) {
+        call_reply(call, NULL);
+    } else if (r == -ENOENT || r == -EINVAL) {
+        call_invalid_parameter(call, r == -ENOENT ? "session" : "value");
+    } else {
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "what was typed could not be kept: %s", strerror(-r));
+        call_fail(call, &why);
+    }
 }
 
 /* ---- Logout ---- */

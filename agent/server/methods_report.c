@@ -18,6 +18,8 @@ static json_object *describe(const struct conductor *conductor, const struct pro
     (void)json_put_text(item, "account", report.account);
     (void)json_put_time(item, "expiresAt", report.expires_at);
     (void)json_put_time(item, "refreshAt", report.refresh_at);
+    (void)json_put_time(item, "signInEndsAt", report.sign_in_ends_at);
+    (void)json_put_text(item, "warning", *report.warning ? report.warning : NULL);
     (void)json_put_text(item, "lastError", *report.error ? report.error : NULL);
     (void)json_put(reply, "profile", item);
     return reply;

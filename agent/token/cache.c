@@ -70,6 +70,7 @@ void cache_remove(struct cache *cache, struct holder *holder)
     cache->holders--;
     profile_free(holder->profile);
     free(holder->identity);
+    free(holder->refused);
     if (holder->unsaved)
         credential_clear(holder->unsaved);
     free(holder->unsaved);

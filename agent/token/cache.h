@@ -52,6 +52,7 @@ struct holder {
     size_t entry_count;
     struct identity *identity;  /* who signed in here; NULL: nobody, or the store was not read yet */
     bool looked;                /* it was */
+    int64_t renew_by, ends_at;  /* of the sign-in, as struct credential has them */
     bool moving;                /* its secrets are being moved to another store: flights that use them wait */
     struct credential *unsaved; /* a rotated refresh token that the store could not take yet; NULL: none */
     uint64_t unsaved_version;   /* of what it replaces there */
@@ -60,6 +61,8 @@ struct holder {
     int64_t await_until_ms;     /* ... who is waited for until then */
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
+    struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */
+    int64_t warned_at;          /* epoch seconds: when it was last said that the sign-in ends; 0: never */
     struct flight *flights;     /* under way or waiting their turn */
     bool broken;                /* its configuration has a mistake now; profile is the last good one */
     bool gone;                  /* no longer configured; kept for its flights and its sign-in */

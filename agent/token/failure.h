@@ -42,7 +42,8 @@ struct failure {
     int64_t retry_after_ms;            /* asked for by the authority; -1: it did not say */
     int64_t retry_at;                  /* AUTHORITY_UNREACHABLE: epoch seconds of the next try; -1 unknown */
     int64_t min_valid_s, expires_at;   /* TOKEN_TOO_SHORT */
-    bool uncertain;                    /* a refresh may have reached the authority, its answer is lost */
+    bool credentials; /* a person's password was refused: sent again and again it would lock the account */
+    bool uncertain;   /* a refresh may have reached the authority, its answer is lost */
 };
 
 /* Sets kind, class and a reason (printf); the result is cleaned and cut to fit. Every other member is reset. */

@@ -13,7 +13,7 @@
 struct grant;
 struct profile_block;
 
-enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1 };
+enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1, DIALECT_MLSERVER };
 enum client_auth { CLIENT_AUTH_DEFAULT, CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST };
 
 /* Where a secret is, never the secret itself. */
@@ -48,7 +48,8 @@ struct profile {
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
     char *tenant, *client_id;
     enum client_auth client_auth;
-    struct source client_secret;
+    struct source client_secret, password;
+    char *username;
     char **scopes; /* sorted, unique, NULL-terminated; NULL when not set */
     char *resource, *audience;
     char *header; /* template with one {token} */

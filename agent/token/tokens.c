@@ -10,7 +10,7 @@ void tokens_clear(struct tokens *tokens)
     free(tokens->type);
     free(tokens->scope);
     secret_unref(tokens->refresh_token);
-    *tokens = (struct tokens){.expires_in_s = -1, .refresh_in_s = -1};
+    *tokens = (struct tokens){.expires_in_s = -1, .refresh_in_s = -1, .refresh_life_s = -1};
 }
 
 void credential_clear(struct credential *credential)

@@ -22,6 +22,7 @@ struct tokens {
     struct secret *refresh_token; /* NULL when no new one came */
     int64_t expires_in_s;         /* life from now; -1 unknown */
     int64_t refresh_in_s;         /* the authority's advice; -1 none */
+    int64_t refresh_life_s;       /* of the refresh token, from now; -1: not said, or it does not end */
 };
 void tokens_clear(struct tokens *);
 
@@ -30,6 +31,8 @@ struct credential {
     struct secret *refresh_token;
     char *scope; /* granted with it, space-separated; NULL unknown */
     struct identity identity;
+    int64_t renew_by; /* epoch seconds: when the refresh token ends unless it is used; 0: not known */
+    int64_t ends_at;  /* ... and when no renewal helps any more; 0: not known */
     /* A refresh with it may have reached the authority, its answer is lost. Rotation with reuse detection revokes the
      * family when a used-up token comes again, so the next use is the one retry ... */
     bool unanswered;

@@ -195,3 +195,19 @@ void json_wipe(json_object *object)
     wipe_strings(object);
     json_object_put(object);
 }
+
+int json_quote(struct buffer *to, struct span text)
+{
+    buffer_byte(to, '"');
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (c < 0x20) {
+            buffer_format(to, "\\u%04x", c);
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            buffer_byte(to, '\\');
+        buffer_byte(to, (char)c);
+    }
+    return buffer_byte(to, '"');
+}

@@ -3,6 +3,7 @@
  * reference counts. */
 #pragma once
 
+#include "buffer.h"
 #include "span.h"
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -34,6 +35,10 @@ int json_put_text(json_object *, const char *name, const char *text);
 int json_put_integer(json_object *, const char *name, int64_t value);
 int json_put_time(json_object *, const char *name, int64_t epoch_s);
 int json_put_boolean(json_object *, const char *name, bool value);
+
+/* Appends a text as a JSON string, quotes included: for secrets, which no json_object should hold. Any bytes but what
+ * must be escaped go out as they are. The buffer's error. */
+int json_quote(struct buffer *, struct span text);
 
 /* Overwrites every string below (json-c does not), then drops the reference. Only for objects nobody else holds. */
 void json_wipe(json_object *);

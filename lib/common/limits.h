@@ -48,6 +48,7 @@
 #define LIMIT_ENV_VALUE     4096 /* a variable of the caller that the agent keeps */
 #define LIMIT_ENV_NAMES     256  /* env: names of one configuration */
 #define LIMIT_CLIENT_ID     512
+#define LIMIT_USERNAME      255
 #define LIMIT_TIMEOUT_S     300
 #define LIMIT_HEADER        1024 /* the template of a header line */
 #define LIMIT_PROBLEM       2048 /* one message about the configuration */
@@ -131,7 +132,12 @@
 #define LIMIT_JWKS_AGE_MS     (24L * 3600 * 1000)
 #define LIMIT_JWKS_REFETCH_MS 60000 /* for an unknown key id, at most so often */
 
+/* Machine Learning Server: what its documentation says of a sign-in (WIRE section 3); its answers do not */
+#define MLSERVER_IDLE_S  (14L * 24 * 3600) /* a refresh token that is not used */
+#define MLSERVER_CHAIN_S (90L * 24 * 3600) /* from the password to the last renewal */
+
 /* tokens */
+#define WARN_SIGN_IN_S           (7L * 24 * 3600) /* so long before a sign-in ends for good it is said, once a day */
 #define LIMIT_CACHE_ENTRIES      32768
 #define LIMIT_CACHE_PER_PROFILE  128
 #define LIMIT_REFUSAL_MS         60000 /* how long a definite refusal is remembered */

@@ -15,6 +15,7 @@ import urllib.parse
 from .endpoints import Endpoints, json_response
 from .faults import Fault
 from .keys import KeySet
+from .mlserver import MlServerEndpoints
 from .server import Record, ServerThread, json_body
 from .store import Client, Store, User
 from .tls import LocalCa
@@ -27,7 +28,7 @@ REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "
                 "faults_state", "secrets", "counters", "set_userinfo", "pause", "resume", "drop_connections", "device_codes")
 
 
-class Authority(Endpoints):
+class Authority(Endpoints, MlServerEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https
@@ -84,7 +85,7 @@ class Authority(Endpoints):
         self.ipv6 = None
         if self._ipv6:
             self.ipv6 = f"http://[::1]:{self.server.listen('::1', 0)[0]}"
-        self.oidc, self.oauth = self.http + "/oidc", self.http + "/oauth"
+        self.oidc, self.oauth, self.mls = self.http + "/oidc", self.http + "/oauth", self.http + "/mls"
         return self
 
     def stop(self):

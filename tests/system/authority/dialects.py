@@ -236,6 +236,19 @@ class EntraV1(EntraV2):
         return body
 
 
+class MlServer(Oidc):
+    """Machine Learning Server, at /mls: see mlserver.py."""
+
+    name = "mlserver"
+    features = set()
+    paths = {"/login": "mls_login", "/login/refreshToken": "mls_renewal", "/status": "mls_status",
+             "/user/login": "mls_login", "/user/login/refreshToken": "mls_renewal"}
+
+    def error(self, problem):
+        return {"message": problem.description or problem.error, "link": "https://example.org/errors",
+                "exceptionType": "Unauthorized", **problem.members}
+
+
 WELL_KNOWN_INSERTED = "/.well-known/oauth-authorization-server"
 
 
@@ -250,6 +263,10 @@ def route(path):
     parts = path.split("/")
     if len(parts) < 3:
         return None, None
+    if parts[1] == "mls":
+        dialect = MlServer("/mls")
+        endpoint = MlServer.paths.get(path[len("/mls"):])
+        return (dialect, endpoint) if endpoint else (None, None)
     if parts[1] in ("oidc", "oauth"):
         kind = Oidc if parts[1] == "oidc" else OAuth
         for suffix, endpoint in kind.paths.items():

@@ -141,6 +141,7 @@ def default_clients():
         Client("device", grants=("device_code", "refresh_token"), interval=1),
         Client("device-conf", SECRET_PLAIN, grants=("device_code", "refresh_token"), interval=1),
         Client("native", grants=("device_code", "refresh_token"), interval=1, rotation="overlap"),
+        Client("mlserver", grants=(), rotation=True, token_format="opaque"),
         Client("load-*", SECRET_PLAIN, token_format="opaque", interval=1),
     ]
     return {c.id: c for c in clients}
