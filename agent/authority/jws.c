@@ -57,29 +57,19 @@ static size_t count_members(json_object *value)
     return count;
 }
 
-/* json-c keeps the last of several members with one name, and cuts names at a NUL. In text that it has parsed, each
- * colon outside a string is one member: when the object holds fewer, a name was repeated, however it was spelled. Even
- * when it is strict it also takes names in single quotes, which would mislead the count, and NaN and Infinity, which
- * would make what we write no JSON. */
+/* json-c keeps the last of several members with one name. In text that json_parse() took, each colon outside a string
+ * is one member: when the object holds fewer, a name was repeated, however it was spelled. */
 static bool unambiguous(struct span text, json_object *object)
 {
     size_t colons = 0;
-    bool inside = false, nul = false;
+    bool inside = false;
     for (size_t i = 0; i < text.length; i++) {
-        char c = text.data[i];
-        if (inside && c == '\\') {
-            nul = nul || (text.length - i >= 6 && memcmp(text.data + i, "\\u0000", 6) == 0);
+        if (inside && text.data[i] == '\\')
             i++;
-        } else if (c == '"') {
+        else if (text.data[i] == '"')
             inside = !inside;
-            nul = nul && !inside;
-        } else if (!inside && (c == '\'' || c == 'N' || c == 'I')) {
-            return false;
-        } else if (c == ':' && !inside) {
-            colons++;
-            if (nul)
-                return false;
-        }
+        else
+            colons += text.data[i] == ':' && !inside;
     }
     return colons == count_members(object);
 }
