@@ -7,8 +7,8 @@
 
 DEFINE_CLEANUP(struct config *, config_free)
 
-static const char *const agent_keys[] = {"default_profile", "store", "key_file", "lock_on"};
-enum { AGENT_DEFAULT_PROFILE, AGENT_STORE, AGENT_KEY_FILE, AGENT_LOCK_ON };
+static const char *const agent_keys[] = {"default_profile", "store", "key_file", "lock_on", "pinentry"};
+enum { AGENT_DEFAULT_PROFILE, AGENT_STORE, AGENT_KEY_FILE, AGENT_LOCK_ON, AGENT_PINENTRY };
 
 /* ---- sections ---- */
 
@@ -133,6 +133,20 @@ static int add_lock_on(struct reader *reader, int line, char *value)
     return 0;
 }
 
+static int add_pinentry(struct reader *reader, int line, char **value)
+{
+    char why[LIMIT_TEXT];
+    char *program = NULL;
+    int r = key_program_new(*value, &program, why);
+    if (r == -EINVAL)
+        return reader_problem(reader, NULL, line, "pinentry", "%s", why);
+    if (r < 0)
+        return r;
+    free(reader->config->pinentry);
+    reader->config->pinentry = program;
+    return 0;
+}
+
 static int add_agent(struct reader *reader, const struct pair *pair)
 {
     struct config *config = reader->config;
@@ -161,6 +175,8 @@ static int add_agent(struct reader *reader, const struct pair *pair)
         return add_key_file(reader, pair->line, &value);
     if (key == AGENT_LOCK_ON)
         return add_lock_on(reader, pair->line, value);
+    if (key == AGENT_PINENTRY)
+        return add_pinentry(reader, pair->line, &value);
     if (!name_valid(pair->value))
         return reader_problem(reader, NULL, pair->line, "default_profile",
                               "is not the name of a profile; write the name alone");
@@ -375,6 +391,7 @@ struct config *config_free(struct config *config)
     free(config->default_profile);
     free(config->store);
     free(config->key_file);
+    free(config->pinentry);
     free(config);
     return NULL;
 }

@@ -13,6 +13,7 @@ struct config {
     char *default_profile; /* NULL: none named; then the only profile, if there is one */
     char *store;           /* agent-wide; NULL: by what is there */
     char *key_file;        /* for sealed files; NULL: none named */
+    char *pinentry;        /* the program that asks a person; NULL: the usual one */
     bool lock_on_suspend, lock_on_session;
     char **problems;       /* "FILE:LINE: KEY: ..." of everything that is wrong, NULL-terminated or NULL */
     size_t problem_count;

@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "config.h"
+#include "doctor_guard.h"
 #include "grant/grant.h"
 #include "json.h"
 #include "limits.h"
@@ -33,6 +34,7 @@ struct doctor {
     struct documents *documents;
     struct stores *stores;
     bool bad_configuration, bad_network;
+    const struct config *config;
     const struct profile *profile; /* at hand */
     const char *secret;            /* of it, at hand: its key */
     struct buffer ca_pem;
@@ -362,6 +364,26 @@ static void check_metadata(struct doctor *doctor)
         say(doctor, BAD_CONFIGURATION, "metadata: %s", strerror(-r));
 }
 
+/* Whoever may have its tokens should be able to. */
+static void check_guards(struct doctor *doctor)
+{
+    const struct profile *profile = doctor->profile;
+    _cleanup_buffer_ struct buffer words = BUFFER(4 * LIMIT_TEXT);
+    if (profile->confirm) {
+        bool fine = guard_check_pinentry(doctor->config, &words);
+        say(doctor, fine ? FINE : BAD_CONFIGURATION, "%s", words.data);
+    }
+    if (!profile->allow)
+        return;
+    bool fine = guard_check_allow(profile, &words);
+    say(doctor, fine ? FINE : WARN, "%s", words.data);
+    pid_t agent = guard_agent();
+    if (agent > 0) {
+        fine = guard_check_agent(agent, &words);
+        say(doctor, fine ? FINE : BAD_CONFIGURATION, "%s", words.data);
+    }
+}
+
 /* ---- Machine Learning Server ---- */
 
 /* GET /status says how the node and its parts are, to who has a token; the doctor has none, and is told so. */
@@ -415,6 +437,7 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
         doctor->profile = NULL;
         return;
     }
+    check_guards(doctor);
     for (size_t i = 0; i < SECRET_SOURCES; i++)
         check_secret(doctor, secret_source_name(i));
     check_store(doctor);
@@ -466,6 +489,7 @@ static void check_lock_on(struct doctor *doctor, const struct config *config)
 static void check_all(struct doctor *doctor, const struct config *config, const char *name)
 {
     const struct profile *profile = name ? config_profile(config, name) : NULL;
+    doctor->config = config;
     for (size_t i = 0; i < config->problem_count; i++) /* of a profile that was not asked about: only told */
         say(doctor, profile && !profile->problem ? WARN : BAD_CONFIGURATION, "%s", config->problems[i]);
     if (config->file_count == 0)

@@ -377,6 +377,42 @@ static int read_path(const struct profile_key *key, struct profile *profile, cha
     return key_path(profile, value, MEMBER(char *, key, profile), problem);
 }
 
+int key_program_new(const char *value, char **ret, char problem[static LIMIT_TEXT])
+{
+    if (strchr(value, '/'))
+        return key_path_new(value, ret, problem);
+    if (strpbrk(value, " \t"))
+        return key_problem(problem, "is one program, without arguments; write its name or whole path");
+    *ret = strdup(value);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int read_flag(const struct profile_key *key, struct profile *profile, char *value,
+                     char problem[static LIMIT_TEXT])
+{
+    static const char *const words[] = {"no", "yes"};
+    int chosen = 0;
+    int r = choose(value, words, ELEMENTS(words), &chosen, problem);
+    if (r == 0)
+        *MEMBER(bool, key, profile) = chosen == 1;
+    return r;
+}
+
+static int read_allow(const struct profile_key *key, struct profile *profile, char *value,
+                      char problem[static LIMIT_TEXT])
+{
+    char **paths;
+    size_t count;
+    int r = split(profile, value, LIMIT_ALLOW, &paths, &count);
+    if (r == -E2BIG)
+        return key_problem(problem, "has %zu programs, at most %d are taken; name fewer", count, LIMIT_ALLOW);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = key_path(profile, paths[i], &paths[i], problem);
+    if (r == 0)
+        *MEMBER(char **, key, profile) = paths;
+    return r;
+}
+
 #define KEY(number, text, member, most, reader)                                                                        \
     [number] = {.name = (text), .offset = offsetof(struct profile, member), .maximum = (most), .read = (reader)}
 
@@ -407,6 +443,8 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_CA_FILE, "ca_file", ca_file, LIMIT_CONFIG_LINE, read_path),
     KEY(KEY_PROXY, "proxy", proxy, LIMIT_URL, read_proxy),
     KEY(KEY_TIMEOUT, "timeout", timeout_ms, LIMIT_CODE, read_timeout),
+    KEY(KEY_CONFIRM, "confirm", confirm, LIMIT_CODE, read_flag),
+    KEY(KEY_ALLOW, "allow", allow, LIMIT_CONFIG_LINE, read_allow),
 };
 
 int key_find(struct span name)

@@ -31,6 +31,8 @@ enum { /* keys that the rules across keys speak of; the table is in this order a
        KEY_CA_FILE,
        KEY_PROXY,
        KEY_TIMEOUT,
+       KEY_CONFIRM,
+       KEY_ALLOW,
        KEY_COUNT,
 };
 
@@ -55,5 +57,7 @@ int key_problem(char problem[static LIMIT_TEXT], const char *format, ...) __attr
 int key_path(struct profile *, char *value, char **ret, char problem[static LIMIT_TEXT]);
 /* The same, malloc'd. */
 int key_path_new(const char *value, char **ret, char problem[static LIMIT_TEXT]);
+/* A program: a whole path, or a name that is looked for in the agent's PATH. 0 and *ret malloc'd. */
+int key_program_new(const char *value, char **ret, char problem[static LIMIT_TEXT]);
 /* What the profile's http endpoints may be, once the authority is known: 0, or -EINVAL and the key that is wrong. */
 int keys_check_endpoints(const struct profile *, int *ret_key, char problem[static LIMIT_TEXT]);

@@ -22,7 +22,7 @@ struct worker_job {
     bool hearing; /* inside `heard` */
     int signal;   /* that ends it */
     enum worker_order order;
-    enum worker_rule rule;
+    uint32_t rule;
     struct buffer text;
     int pipe; /* our end */
     int give; /* its end, until it was sent */
@@ -144,6 +144,9 @@ static void finish(struct worker_job *job)
     } else if (job->error == 0 && job->status != 0) {
         if (job->order == WORKER_READ && WIFEXITED(job->status)) {
             result.problem = file_problem(WEXITSTATUS(job->status), &result.error);
+        } else if (job->order == WORKER_COMPARE && WIFEXITED(job->status) &&
+                   WEXITSTATUS(job->status) <= EXECUTABLE_GONE) {
+            result.verdict = (enum executable_verdict)WEXITSTATUS(job->status);
         } else {
             result.error = -ECHILD;
             if (WIFEXITED(job->status) && WEXITSTATUS(job->status) == 127)
@@ -352,7 +355,7 @@ int worker_read(struct worker *worker, const char *path, enum worker_rule rule, 
                 worker_fn *fn, void *arg, struct worker_job **ret)
 {
     struct worker_job model = {.order = WORKER_READ,
-                               .rule = rule,
+                               .rule = (uint32_t)rule,
                                .timeout_ms = timeout_ms,
                                .fn = fn,
                                .arg = arg,
@@ -382,6 +385,20 @@ int worker_talk(struct worker *worker, char *const argv[], int64_t timeout_ms, w
                                .text = BUFFER(WORKER_TEXT)};
     for (char *const *word = argv; *word; word++)
         buffer_append(&model.text, *word, strlen(*word) + 1);
+    return start(worker, &model, 0, ret);
+}
+
+int worker_compare(struct worker *worker, pid_t pid, char *const paths[], int64_t timeout_ms, worker_fn *fn, void *arg,
+                   struct worker_job **ret)
+{
+    struct worker_job model = {.order = WORKER_COMPARE,
+                               .rule = (uint32_t)pid,
+                               .timeout_ms = timeout_ms,
+                               .fn = fn,
+                               .arg = arg,
+                               .text = BUFFER(WORKER_TEXT)};
+    for (char *const *path = paths; *path; path++)
+        buffer_append(&model.text, *path, strlen(*path) + 1);
     return start(worker, &model, 0, ret);
 }
 

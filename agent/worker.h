@@ -3,6 +3,7 @@
  * pipe under a deadline and has the job killed when it passes. */
 #pragma once
 
+#include "executable.h"
 #include "loop/loop.h"
 #include "span.h"
 
@@ -13,7 +14,8 @@ struct worker_job;
  * (not a regular file); for programs -ECHILD (it failed; `problem` says how it ended). Output lives during the call. */
 struct worker_result {
     int error;
-    const char *problem; /* a sentence for the message; never output of the program */
+    const char *problem;             /* a sentence for the message; never output of the program */
+    enum executable_verdict verdict; /* of worker_compare() */
     struct span output;
 };
 typedef void worker_fn(void *arg, const struct worker_result *);
@@ -31,6 +33,9 @@ int worker_read(struct worker *, const char *path, enum worker_rule, size_t maxi
 /* argv[0] is found through the PATH of the agent's environment; stdin is /dev/null, stderr is dropped. */
 int worker_run(struct worker *, char *const argv[], size_t maximum, int64_t timeout_ms, worker_fn *, void *arg,
                struct worker_job **ret);
+/* Whether a process runs one of these programs (absolute paths, NULL at the end): `verdict` when there is no error. */
+int worker_compare(struct worker *, pid_t, char *const paths[], int64_t timeout_ms, worker_fn *, void *arg,
+                   struct worker_job **ret);
 /* A program that is talked with: it reads what worker_say() gives it from its standard input, and `heard` is told at
  * once what it writes (there is no output at the end). It may be cancelled from there. A person may be looking at what
  * it shows: its end is a SIGINT, and a SIGKILL if that did not do. */

@@ -1,6 +1,7 @@
 #include "worker_protocol.h"
 
 #include "cleanup.h"
+#include "executable.h"
 #include "limits.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -85,10 +86,11 @@ static void job_process(const struct worker_request *request, char *text, size_t
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
     (void)signal(SIGINT, SIG_DFL);
-    if (request->order == WORKER_READ) {
+    if (request->order == WORKER_READ || request->order == WORKER_COMPARE) {
         to = dup2(to, WORKER_FD); /* a reader that hangs must not keep the worker's socket open */
         close_range(WORKER_FD + 1, ~0U, 0);
-        _exit((int)read_file(text, (enum worker_rule)request->rule, to));
+        _exit(request->order == WORKER_READ ? (int)read_file(text, (enum worker_rule)request->rule, to)
+                                            : (int)executable_compare((pid_t)request->rule, text, length));
     }
     run_program(text, length, request->order == WORKER_TALK, to);
 }

@@ -5,21 +5,22 @@
 #include "worker.h"
 #include <stdint.h>
 
-enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL, WORKER_TALK };
+enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL, WORKER_TALK, WORKER_COMPARE };
 
-/* Agent to worker. For READ and RUN the write end of a pipe comes along (SCM_RIGHTS), for TALK an end of a socketpair;
- * the text follows the record: a path, or the words of a command, each ended by a NUL. */
+/* Agent to worker. For READ, RUN and COMPARE the write end of a pipe comes along (SCM_RIGHTS), for TALK an end of a
+ * socketpair; the text follows the record: a path, or the words of a command, each ended by a NUL. */
 struct worker_request {
     uint64_t id;
     uint32_t order;
-    uint32_t rule; /* of KILL: the signal */
+    uint32_t rule; /* of KILL: the signal; of COMPARE: the process */
 };
 enum {
     WORKER_TEXT = 8192,
     WORKER_PROCESSES = 16 * LIMIT_JOBS, /* those included that were killed and have not ended yet */
 };
 
-/* Worker to agent, once a job's process has ended: its wait status. A reader's exit code is one of these. */
+/* Worker to agent, once a job's process has ended: its wait status. A reader's exit code is one of these, COMPARE's one
+ * of enum executable_verdict. */
 struct worker_reply {
     uint64_t id;
     int32_t status;

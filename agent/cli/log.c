@@ -14,8 +14,10 @@
 #define JOURNALCTL "/usr/bin/journalctl"
 #define JOURNAL    "/run/systemd/journal/socket"
 #define EVENT      "MLTOKEN_EVENT=token-handed-out"
+#define DENIED     "MLTOKEN_EVENT=token-denied" /* of one field, any of the values */
 #define FIELDS                                                                                                         \
-    "--output-fields=MLTOKEN_PROFILE,MLTOKEN_PID,MLTOKEN_EXE,MLTOKEN_APPLICATION,MLTOKEN_SOURCE,MLTOKEN_COUNT,MESSAGE"
+    "--output-fields=MLTOKEN_PROFILE,MLTOKEN_PID,MLTOKEN_EXE,MLTOKEN_APPLICATION,MLTOKEN_SOURCE,MLTOKEN_COUNT,"        \
+    "MLTOKEN_REASON,MESSAGE"
 
 enum { USUAL_LINES = 100 };
 
@@ -42,7 +44,8 @@ static int append_json(struct buffer *to, json_object *entry, int64_t time_s)
         json_put_text(line, "profile", field(entry, "MLTOKEN_PROFILE")) < 0 || json_put_time(line, "pid", pid) < 0 ||
         json_put_text(line, "executable", field(entry, "MLTOKEN_EXE")) < 0 ||
         json_put_text(line, "application", field(entry, "MLTOKEN_APPLICATION")) < 0 ||
-        json_put_text(line, "source", field(entry, "MLTOKEN_SOURCE")) < 0 || json_put_time(line, "count", count) < 0)
+        json_put_text(line, "source", field(entry, "MLTOKEN_SOURCE")) < 0 || json_put_time(line, "count", count) < 0 ||
+        json_put_text(line, "reason", field(entry, "MLTOKEN_REASON")) < 0)
         return -ENOMEM;
     const char *text = json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     if (!text)
@@ -82,6 +85,10 @@ static int append_text(struct buffer *to, json_object *entry, int64_t time_s)
         append_field(to, entry, "MLTOKEN_APPLICATION");
         buffer_text(to, "\"");
     }
+    if (field(entry, "MLTOKEN_REASON")) {
+        buffer_text(to, ": ");
+        append_field(to, entry, "MLTOKEN_REASON");
+    }
     return buffer_byte(to, '\n');
 }
 
@@ -101,7 +108,7 @@ static int append_entry(struct buffer *to, bool json, struct span line)
 static void become_journalctl(const struct wanted *wanted)
 {
     char uid[32], profile[LIMIT_TEXT], lines[32], since[LIMIT_TEXT];
-    const char *argv[12] = {"journalctl", "--no-pager", "--quiet", "--output=json", FIELDS};
+    const char *argv[14] = {"journalctl", "--no-pager", "--quiet", "--output=json", FIELDS};
     size_t count = 5;
     (void)snprintf(uid, sizeof(uid), "_UID=%lu", (unsigned long)getuid());
     (void)snprintf(profile, sizeof(profile), "MLTOKEN_PROFILE=%s", wanted->profile ? wanted->profile : "");
@@ -114,6 +121,7 @@ static void become_journalctl(const struct wanted *wanted)
     argv[count++] = uid;
     argv[count++] = "SYSLOG_IDENTIFIER=mltoken-agent";
     argv[count++] = EVENT;
+    argv[count++] = DENIED;
     if (wanted->profile)
         argv[count++] = profile;
     (void)signal(SIGPIPE, SIG_DFL);
@@ -217,7 +225,7 @@ int command_log(struct context *context, int argc, char **argv)
         {"--since", OPTION_TEXT, &wanted.since, "WHEN", "from then on: \"2026-11-22 08:00\", yesterday, -2h"},
         {"-n", OPTION_NUMBER, &wanted.lines, "LINES", "the last lines (100 without --since)"}};
     const struct usage usage = {.command = "log",
-                                .summary = "Shows which programs were handed tokens, from the journal.",
+                                .summary = "Shows which programs were handed tokens, or denied them, from the journal.",
                                 USAGE_OPTIONS(options)};
     int r = options_profile(context, &usage, argc, argv, &wanted.profile);
     if (r != OPTIONS_GO)

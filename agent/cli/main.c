@@ -20,7 +20,7 @@ static const struct command {
     {"secret", command_secret, "set|clear|list|move PROFILE ...", "keep a secret in the store"},
     {"exec", command_exec, "[PROFILE] -- COMMAND ...", "run a command with tokens in its environment"},
     {"config", command_config, "new|check|path", "begin, check or find the configuration"},
-    {"log", command_log, "[PROFILE]", "show which programs were handed tokens"},
+    {"log", command_log, "[PROFILE]", "show which programs were handed or denied tokens"},
     {"doctor", command_doctor, "[PROFILE]", "test each link and say what to do"},
 };
 

@@ -165,7 +165,8 @@ static void everything(struct buffer *to, json_object *profile)
             text_clean(to, (struct span){json_object_get_string(value), (size_t)json_object_get_string_len(value)},
                        LIMIT_URL);
         } else {
-            output_clean(to, json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
+            output_clean(
+                to, json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
         }
         buffer_byte(to, '\n');
     }

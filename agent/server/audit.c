@@ -17,6 +17,7 @@ struct record {
     uint64_t serial; /* 0: free */
     uint64_t start, repeats, fetched;
     char *executable;
+    char *denied; /* why; NULL: tokens were handed out */
     uint32_t chain, pending;
     pid_t pid;
     bool recent; /* used again since the hand last came by */
@@ -83,7 +84,8 @@ static void say(struct audit *audit, const struct record *record, uint64_t count
                                     .pid = record->pid,
                                     .count = count,
                                     .fetched = fetched,
-                                    .first = first};
+                                    .first = first,
+                                    .denied = record->denied};
     audit->tell(audit->arg, &line);
 }
 
@@ -120,6 +122,7 @@ static void drop(struct audit *audit, uint32_t slot)
     say_repeats(audit, record);
     unlink_from(audit, bucket_of(audit, record->profile, record->pid), slot, false);
     free(record->executable);
+    free(record->denied);
     *record = (struct record){.serial = 0};
 }
 
@@ -136,12 +139,18 @@ static uint32_t make_room(struct audit *audit)
     return slot;
 }
 
-static struct record *find(struct audit *audit, const struct process *process, const char *profile)
+/* Whether a record is of this kind of use. */
+static bool is_of(const struct record *record, const struct audit_use *use)
 {
-    uint32_t link = *bucket_of(audit, profile, process->pid);
+    return !record->denied == !use->denied && strcmp(record->profile, use->profile) == 0;
+}
+
+static struct record *find(struct audit *audit, const struct process *process, const struct audit_use *use)
+{
+    uint32_t link = *bucket_of(audit, use->profile, process->pid);
     for (struct record *record; link != NOWHERE; link = record->chain) {
         record = &audit->records[link - 1];
-        if (record->pid == process->pid && record->start == process->start && strcmp(record->profile, profile) == 0 &&
+        if (record->pid == process->pid && record->start == process->start && is_of(record, use) &&
             strcmp(record->executable ? record->executable : "?", process->executable) == 0)
             return record;
     }
@@ -159,6 +168,7 @@ static void add(struct audit *audit, struct audit_place *place, const struct pro
     (void)snprintf(record->profile, sizeof(record->profile), "%s", use->profile);
     (void)snprintf(record->application, sizeof(record->application), "%s", use->application ? use->application : "");
     record->executable = strdup(process->executable); /* NULL: shown as not known */
+    record->denied = use->denied ? strdup(use->denied) : NULL;
     *bucket = slot + 1;
     *place = (struct audit_place){.serial = record->serial, .slot = slot};
     say(audit, record, 1, use->fetched, true);
@@ -187,7 +197,7 @@ static void note_elsewhere(struct audit *audit, struct audit_place *place, const
     } else {
         read_process(use->pid, &process);
     }
-    struct record *record = find(audit, &process, use->profile);
+    struct record *record = find(audit, &process, use);
     if (!record) {
         add(audit, place, &process, use);
         return;
@@ -199,7 +209,7 @@ static void note_elsewhere(struct audit *audit, struct audit_place *place, const
 void audit_note(struct audit *audit, struct audit_place *place, const struct audit_use *use, int64_t now_ms)
 {
     struct record *record = &audit->records[place->slot];
-    if (place->serial && record->serial == place->serial && strcmp(record->profile, use->profile) == 0)
+    if (place->serial && record->serial == place->serial && is_of(record, use))
         repeat(audit, record, use->fetched, now_ms);
     else
         note_elsewhere(audit, place, use, now_ms);
@@ -242,8 +252,10 @@ struct audit *audit_free(struct audit *audit)
     if (!audit)
         return NULL;
     tell_all(audit);
-    for (uint32_t slot = 0; slot < SLOTS; slot++)
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
         free(audit->records[slot].executable);
+        free(audit->records[slot].denied);
+    }
     free(audit);
     return NULL;
 }

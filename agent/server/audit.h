@@ -11,13 +11,15 @@
 
 struct audit;
 
-/* One line: `fetched` of the `count` tokens had to be fetched or waited for, the others were there. */
+/* One line, of tokens handed out or of requests denied: `fetched` of the `count` tokens had to be fetched or waited
+ * for, the others were there. */
 struct audit_line {
     const char *profile, *executable;
     const char *application; /* what the client calls itself: its own word, not cleaned; NULL: nothing */
     pid_t pid;
     uint64_t count, fetched;
     bool first;
+    const char *denied; /* why none was handed out, the first time of `count`; NULL: they were */
 };
 typedef void audit_tell_fn(void *arg, const struct audit_line *);
 
@@ -31,11 +33,12 @@ struct audit_use {
     pid_t pid; /* 0: not known */
     const char *profile, *application;
     bool fetched;
+    const char *denied; /* why it was not given one; NULL: it was */
 };
 
 int audit_new(int64_t interval_ms, audit_tell_fn *, void *arg, struct audit **ret);
 struct audit *audit_free(struct audit *); /* tells what was not told yet; always NULL */
-/* Notes one token handed out. The process is looked up in /proc unless `place` knows it. */
+/* Notes one token handed out, or denied. The process is looked up in /proc unless `place` knows it. */
 void audit_note(struct audit *, struct audit_place *place, const struct audit_use *, int64_t now_ms);
 /* When audit_tell() has something to say; -1: not at all as things stand. */
 int64_t audit_due_ms(const struct audit *);

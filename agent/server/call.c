@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "limits.h"
 #include "message.h"
+#include "server/admission.h"
 #include <errno.h>
 
 /* ---- replying ---- */
@@ -208,6 +209,7 @@ struct call *call_free(struct call *call)
 {
     if (!call)
         return NULL;
+    admission_free(call->admission);
     waiter_cancel(&call->waiter);
     if (call->watching)
         call->connection->server->watch_count--;

@@ -19,7 +19,8 @@ struct call {
     bool waited; /* no token was there to be handed out at once */
     /* goes on when what was sent has been read, or after a yield; NULL: waits for something else */
     void (*resumed)(void *call);
-    struct holder *holder; /* of the profile that was asked for; valid while something below waits */
+    struct admission *admission; /* of a guarded profile */
+    struct holder *holder;       /* of the profile that was asked for; valid while something below waits */
     char profile[LIMIT_PROFILE_NAME + 1];
     char application[LIMIT_APPLICATION + 1]; /* what the client calls itself */
     struct request request;

@@ -104,14 +104,25 @@ static void on_audit(void *arg)
     audit_tell(server->audit, loop_now(server->loop));
 }
 
-void connection_audit(struct connection *connection, const char *profile, const char *application, bool fetched)
+static void note(struct connection *connection, const struct audit_use *use)
 {
     struct server *server = connection->server;
-    const struct audit_use use = {
-        .pid = connection->pid, .profile = profile, .application = application, .fetched = fetched};
-    audit_note(server->audit, &connection->audit, &use, loop_now(server->loop));
+    audit_note(server->audit, &connection->audit, use, loop_now(server->loop));
     if (!server->audit_timer.loop && audit_due_ms(server->audit) >= 0)
         (void)timer_start(server->loop, &server->audit_timer, audit_due_ms(server->audit), on_audit, server);
+}
+
+void connection_audit(struct connection *connection, const char *profile, const char *application, bool fetched)
+{
+    note(connection, &(struct audit_use){
+                         .pid = connection->pid, .profile = profile, .application = application, .fetched = fetched});
+}
+
+void connection_audit_denied(struct connection *connection, const char *profile, const char *application,
+                             const char *reason)
+{
+    note(connection,
+         &(struct audit_use){.pid = connection->pid, .profile = profile, .application = application, .denied = reason});
 }
 
 void connection_send(struct connection *connection, struct span message)

@@ -6,10 +6,12 @@
 #include "buffer.h"
 #include "limits.h"
 #include "loop/loop.h"
+#include "server/approval.h"
 #include "server/audit.h"
 #include "server/server.h"
 #include <sys/types.h>
 
+struct admission;
 struct call;
 
 struct server {
@@ -30,6 +32,10 @@ struct server {
     bool held;
     struct memo *memos;
     struct audit *audit;
+    struct approvals *approvals;
+    struct admission *admissions; /* the line of those whose program is to be looked at */
+    size_t looks;                 /* ... and how many are looked at */
+    struct task look_task;
     struct timer audit_timer;        /* runs while there are repeats to tell */
     char scratch[LIMIT_REQUEST + 1]; /* for reading; never holds anything between two events */
 };
@@ -66,5 +72,7 @@ void connection_end(struct connection *);
 void connection_ready(struct connection *);
 /* Tells the audit that this client is being handed a token of that profile. `application`: its hint, or NULL. */
 void connection_audit(struct connection *, const char *profile, const char *application, bool fetched);
+/* ... that it was not given one, and why. */
+void connection_audit_denied(struct connection *, const char *profile, const char *application, const char *reason);
 /* Goes on with what is in the buffer, from a task. */
 void connection_resume(struct connection *);

@@ -78,7 +78,23 @@ static void on_client(void *arg, uint32_t events)
 /* Which of the tokens of a line had to be fetched for it. */
 static const char *source_of(const struct audit_line *line)
 {
-    return line->fetched == 0 ? "hit" : line->fetched == line->count ? "fetched" : "both";
+    return line->denied ? "denied" : line->fetched == 0 ? "hit" : line->fetched == line->count ? "fetched" : "both";
+}
+
+static const char *told(const struct audit_line *line)
+{
+    if (line->denied)
+        return line->first ? "a token was denied" : "more tokens were denied";
+    if (!line->first)
+        return "more tokens were handed out";
+    return line->application ? "a token was handed out; application is what the client calls itself"
+                             : "a token was handed out";
+}
+
+static const char *pinentry_program(void *arg)
+{
+    const struct conductor *conductor = arg;
+    return conductor->config->pinentry;
 }
 
 static void tell_audit(void *arg, const struct audit_line *line)
@@ -91,26 +107,24 @@ static void tell_audit(void *arg, const struct audit_line *line)
         (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &utc);
     (void)snprintf(pid, sizeof(pid), "%ld", (long)line->pid);
     (void)snprintf(count, sizeof(count), "%llu", (unsigned long long)line->count);
-    log_event(LOG_LEVEL_INFO,
-              !line->first        ? "more tokens were handed out"
-              : line->application ? "a token was handed out; application is what the client calls itself"
-                                  : "a token was handed out",
-              "EVENT", "token-handed-out", "TIME", when, "PROFILE", line->profile, "PID", line->pid > 0 ? pid : "?",
-              "EXE", line->executable, "APPLICATION", line->application, "SOURCE", source_of(line), "COUNT", count,
-              NULL);
+    log_event(line->denied ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, told(line), "EVENT",
+              line->denied ? "token-denied" : "token-handed-out", "TIME", when, "PROFILE", line->profile, "PID",
+              line->pid > 0 ? pid : "?", "EXE", line->executable, "APPLICATION", line->application, "SOURCE",
+              source_of(line), "COUNT", count, "REASON", line->denied, NULL);
 }
 
 int server_new(struct loop *loop, struct conductor *conductor, struct server **ret)
 {
     struct server *server = calloc(1, sizeof(*server));
-    if (!server || !(server->memos = memos_new()) || audit_new(LIMIT_AUDIT_MS, tell_audit, NULL, &server->audit) < 0) {
-        if (server)
-            free(server->memos);
-        free(server);
+    if (!server)
         return -ENOMEM;
-    }
     server->loop = loop;
     server->conductor = conductor;
+    if (!(server->memos = memos_new()) || audit_new(LIMIT_AUDIT_MS, tell_audit, NULL, &server->audit) < 0 ||
+        approvals_new(loop, conductor->worker, pinentry_program, conductor, LIMIT_CONFIRM_MS, &server->approvals) < 0) {
+        server_free(server);
+        return -ENOMEM;
+    }
     *ret = server;
     return 0;
 }
@@ -148,6 +162,8 @@ struct server *server_free(struct server *server)
         timer_stop(&server->listeners[i].timer);
         close(server->listeners[i].fd);
     }
+    task_stop(&server->look_task);
+    approvals_free(server->approvals);
     timer_stop(&server->audit_timer);
     audit_free(server->audit);
     free(server->memos);

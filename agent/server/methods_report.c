@@ -6,6 +6,14 @@
 #include "server/call.h"
 #include <unistd.h>
 
+static json_object *texts(char *const *list)
+{
+    json_object *array = json_object_new_array();
+    for (; array && *list; list++)
+        (void)json_object_array_add(array, json_object_new_string(*list));
+    return array;
+}
+
 static json_object *describe(const struct conductor *conductor, const struct profile *profile)
 {
     struct report report;
@@ -21,6 +29,10 @@ static json_object *describe(const struct conductor *conductor, const struct pro
     (void)json_put_time(item, "signInEndsAt", report.sign_in_ends_at);
     (void)json_put_text(item, "warning", *report.warning ? report.warning : NULL);
     (void)json_put_text(item, "lastError", *report.error ? report.error : NULL);
+    if (profile->confirm)
+        (void)json_put_boolean(item, "confirm", true);
+    if (profile->allow)
+        (void)json_put(item, "allow", texts(profile->allow));
     (void)json_put(reply, "profile", item);
     return reply;
 }

@@ -2,6 +2,7 @@
 #include "authority/jws.h"
 #include "cleanup.h"
 #include "limits.h"
+#include "server/admission.h"
 #include "server/call.h"
 #include "server/memo.h"
 #include <errno.h>
@@ -81,14 +82,25 @@ static void send_token(struct call *call, const struct entry *entry)
     connection_ready(call->connection);
 }
 
+/* The profile's rules may have changed while it was fetched: then by the new ones. */
+static bool is_admitted(struct call *call, const struct entry *entry)
+{
+    call->holder = entry->holder;
+    return admission_holds(call);
+}
+
+static void get_token(struct call *);
+
 static void on_token(void *arg, struct entry *entry, const struct failure *failure)
 {
     struct call *call = arg;
     call->waited = true;
-    if (entry)
+    if (!entry)
+        call_fail(call, failure);
+    else if (is_admitted(call, entry))
         send_token(call, entry);
     else
-        call_fail(call, failure);
+        admission_begin(call, ADMIT_USE, get_token);
 }
 
 /* Asks the conductor for what the call wants. VERDICT_SERVE: *ret; FETCH: `done` will be told; REFUSE: was replied. */
@@ -104,20 +116,25 @@ static enum verdict ask(struct call *call, void (*done)(void *, struct entry *, 
     return verdict;
 }
 
-void method_get_token(struct call *call, json_object *parameters)
+static void get_token(struct call *call)
 {
     struct entry *entry;
+    if (ask(call, on_token, &entry) != VERDICT_SERVE)
+        return;
+    if (!call->admission) /* a memo answers without asking anybody */
+        memo_note(call, entry);
+    send_token(call, entry);
+}
+
+void method_get_token(struct call *call, json_object *parameters)
+{
     if (call_holder(call, parameters) < 0)
         return;
     const char *wrong = read_request(call, parameters);
-    if (wrong) {
+    if (wrong)
         call_invalid_parameter(call, wrong);
-        return;
-    }
-    if (ask(call, on_token, &entry) == VERDICT_SERVE) {
-        memo_note(call, entry);
-        send_token(call, entry);
-    }
+    else
+        admission_begin(call, ADMIT_USE, get_token);
 }
 
 /* ---- Watch ---- */
@@ -152,21 +169,43 @@ static void follow(struct call *call, struct entry *entry)
     conductor_watch(call->connection->server->conductor, entry, &call->watcher);
 }
 
+static void watch(struct call *);
+
 static void on_first(void *arg, struct entry *entry, const struct failure *failure)
 {
     struct call *call = arg;
     call->waited = true;
-    if (entry)
+    if (!entry)
+        call_fail(call, failure);
+    else if (is_admitted(call, entry))
         follow(call, entry);
     else
-        call_fail(call, failure);
+        watch(call);
+}
+
+static void watch_on(struct call *call)
+{
+    struct entry *entry;
+    if (ask(call, on_first, &entry) == VERDICT_SERVE)
+        follow(call, entry);
+}
+
+static void watch(struct call *call)
+{
+    struct failure why;
+    if (call->holder->profile->confirm) {
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                    "it has confirm = yes, by which a person is asked at each use, and cannot be watched");
+        call_fail(call, &why);
+        return;
+    }
+    admission_begin(call, ADMIT_USE, watch_on);
 }
 
 void method_watch(struct call *call, json_object *parameters)
 {
     struct server *server = call->connection->server;
     struct failure why;
-    struct entry *entry;
     if (call_holder(call, parameters) < 0)
         return;
     if (server->watch_count >= LIMIT_WATCHES) {
@@ -176,8 +215,7 @@ void method_watch(struct call *call, json_object *parameters)
     }
     server->watch_count++;
     call->watching = true;
-    if (ask(call, on_first, &entry) == VERDICT_SERVE)
-        follow(call, entry);
+    watch(call);
 }
 
 /* ---- Show, Verify ---- */
@@ -191,19 +229,29 @@ static void show(struct call *call, const struct entry *entry)
     call_reply(call, reply);
 }
 
+static void look_up(struct call *);
+
 static void on_shown(void *arg, struct entry *entry, const struct failure *failure)
 {
     struct call *call = arg;
-    if (entry)
+    if (!entry)
+        call_fail(call, failure);
+    else if (is_admitted(call, entry))
         show(call, entry);
     else
-        call_fail(call, failure);
+        admission_begin(call, ADMIT_LOOK, look_up);
+}
+
+static void look_up(struct call *call)
+{
+    struct entry *entry;
+    if (ask(call, on_shown, &entry) == VERDICT_SERVE)
+        show(call, entry);
 }
 
 void method_show(struct call *call, json_object *parameters)
 {
     struct failure why;
-    struct entry *entry;
     bool remote = false;
     if (call_holder(call, parameters) < 0)
         return;
@@ -213,8 +261,7 @@ void method_show(struct call *call, json_object *parameters)
         call_fail(call, &why);
         return;
     }
-    if (ask(call, on_shown, &entry) == VERDICT_SERVE)
-        show(call, entry);
+    admission_begin(call, ADMIT_LOOK, look_up);
 }
 
 static void on_verified(void *arg, json_object *claims, const struct failure *why)

@@ -58,6 +58,8 @@ struct profile {
     char *store;             /* its own or the agent's; NULL: by what is there */
     char *ca_file, *proxy;
     int64_t timeout_ms;
+    bool confirm; /* a person is asked at each use */
+    char **allow; /* the only programs that may have its tokens, NULL-terminated; NULL when not set */
 
     struct setting *settings; /* keys that the grant alone knows */
     size_t setting_count;
@@ -73,5 +75,10 @@ void *profile_allocate(struct profile *, size_t size); /* zeroed, aligned for an
 char *profile_text(struct profile *, struct span text);
 struct profile *profile_ref(struct profile *);
 struct profile *profile_free(struct profile *); /* drops one reference; always NULL */
+/* Whether not everybody of this user may have its tokens just so. */
+static inline bool profile_guarded(const struct profile *profile)
+{
+    return profile->confirm || profile->allow;
+}
 /* The value of a key that the grant alone knows, or NULL. */
 const char *profile_setting(const struct profile *, const char *key);

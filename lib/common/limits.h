@@ -61,6 +61,17 @@
 #define LIMIT_LOG_VALUE 1024        /* one value */
 #define LIMIT_LOG_LINE  (16 * 1024) /* one event; a longer one is dropped */
 
+/* who may have a token */
+#define LIMIT_ALLOW      16    /* programs in one profile's allow */
+#define LIMIT_LOOKS      16    /* clients whose program is being compared; others wait in line */
+#define LIMIT_QUESTIONS  64    /* requests that wait for a person */
+#define LIMIT_CONFIRM_S  60    /* a person's time for one */
+#define LIMIT_CONFIRM_MS 65000 /* the same for the program that asks */
+#define LIMIT_DENIALS    64    /* profiles whose denial is remembered */
+#define LIMIT_DENIAL_MS  60000
+#define LIMIT_PINENTRY   (64 * 1024) /* all that a pinentry may say */
+#define LIMIT_COMPARE_MS 10000       /* looking at what a client runs */
+
 /* the audit */
 #define LIMIT_AUDIT_RECORDS    1024  /* uses of a profile by a process that are remembered */
 #define LIMIT_AUDIT_EXECUTABLE 1023  /* a longer path is cut */

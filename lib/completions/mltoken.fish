@@ -26,7 +26,7 @@ complete -c mltoken -n __fish_use_subcommand -a secret -d 'keep a secret in the 
 complete -c mltoken -n '__mltoken_in secret' -a 'set clear list move'
 complete -c mltoken -n __fish_use_subcommand -a exec -d 'run a command with tokens'
 complete -c mltoken -n __fish_use_subcommand -a config -d 'begin, check or find the configuration'
-complete -c mltoken -n __fish_use_subcommand -a log -d 'show which programs were handed tokens'
+complete -c mltoken -n __fish_use_subcommand -a log -d 'show which programs were handed or denied tokens'
 complete -c mltoken -n __fish_use_subcommand -a doctor -d 'test each link'
 complete -c mltoken -n '__mltoken_in get login logout status show exec log doctor secret' -a '(__mltoken_profiles)'
 complete -c mltoken -n '__mltoken_in get' -l scope -x -d 'ask for this scope'

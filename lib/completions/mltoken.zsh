@@ -19,7 +19,7 @@ _mltoken() {
     commands=('get:print a token' 'login:sign in' 'logout:sign out' 'status:show the agent and its profiles'
               'show:show claims and times' 'verify:check a JWT from standard input' 'secret:keep a secret in the store'
               'exec:run a command with tokens'
-              'config:begin, check or find the configuration' 'log:show which programs were handed tokens'
+              'config:begin, check or find the configuration' 'log:show which programs were handed or denied tokens'
               'doctor:test each link')
     _arguments -C $global '--version[the version]' '1: :->command' '*:: :->rest' && return
     case $state in

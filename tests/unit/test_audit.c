@@ -69,6 +69,28 @@ static unsigned use(struct audit_place *at, pid_t pid, const char *profile, bool
     return told.lines - before;
 }
 
+/* What was denied is told apart from what was handed out, in the same way: at once, then counted. */
+static void test_denials_are_their_own(void **state)
+{
+    (void)state;
+    const struct audit_use denied = {.pid = PID, .profile = "p", .denied = "allow"};
+    assert_int_equal(use(&place, PID, "p", true, 10), 1);
+    assert_null(told.last.denied);
+    audit_note(audit, &place, &denied, 11);
+    assert_int_equal(told.lines, 2);
+    assert_true(told.last.first);
+    assert_string_equal(told.last.denied, "allow");
+    audit_note(audit, &place, &denied, 12);
+    audit_note(audit, &place, &denied, 13);
+    assert_int_equal(use(&place, PID, "p", false, 14), 0);
+    assert_int_equal(told.lines, 2);
+    audit_tell(audit, 12 + INTERVAL);
+    assert_int_equal(told.lines, 4);
+    struct audit_place other = {.serial = 0};
+    audit_note(audit, &other, &denied, 15);
+    assert_int_equal(told.lines, 4);
+}
+
 static void test_first_at_once_then_counted(void **state)
 {
     (void)state;
@@ -226,6 +248,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_first_at_once_then_counted),
+        TEST(test_denials_are_their_own),
         TEST(test_who_is_another),
         TEST(test_real_start),
         TEST(test_unreadable),
