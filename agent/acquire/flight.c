@@ -646,27 +646,3 @@ void flight_free_all(struct holder *holder)
         flight_free(flight);
     }
 }
-
-static bool same(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool same_list(char **a, char **b)
-{
-    for (; a && b && *a && *b; a++, b++)
-        if (strcmp(*a, *b) != 0)
-            return false;
-    return (!a || !*a) && (!b || !*b);
-}
-
-/* A sign-in belongs to issuer, client id, each receiving origin, CA file and proxy. The store checks it once more, with
- * the content of the CA file (keeper.h). */
-bool profile_same_binding(const struct profile *a, const struct profile *b)
-{
-    return a->grant == b->grant && same(a->authority, b->authority) && same(a->client_id, b->client_id) &&
-           same(a->username, b->username) && same(a->tenant, b->tenant) && same(a->token_endpoint, b->token_endpoint) &&
-           same(a->device_authorization_endpoint, b->device_authorization_endpoint) &&
-           same(a->revocation_endpoint, b->revocation_endpoint) && same(a->ca_file, b->ca_file) &&
-           same(a->proxy, b->proxy) && same_list(a->endpoint_hosts, b->endpoint_hosts);
-}

@@ -63,4 +63,3 @@ bool flight_type(struct flight *, struct secret *);
 int flight_put(const struct flight *, struct entry *, struct tokens *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);
-bool profile_same_binding(const struct profile *, const struct profile *);

@@ -5,29 +5,6 @@
 #include "log.h"
 #include <stdio.h>
 
-/* ---- what a secret is bound to ---- */
-
-int binding_of(const struct profile *profile, struct span ca_pem, binding_text ret)
-{
-    struct span parts[11 + LIMIT_HOSTS] = {
-        span_of("mltoken binding 1"),
-        span_of(profile->name),
-        span_of(profile->authority),
-        span_of(profile->tenant),
-        span_of(profile->client_id),
-        span_of(profile->token_endpoint),
-        span_of(profile->device_authorization_endpoint),
-        span_of(profile->revocation_endpoint),
-        span_of(profile->proxy),
-        profile->ca_file ? ca_pem : (struct span){0},
-        span_of(profile->username),
-    };
-    size_t count = 11;
-    for (char **host = profile->endpoint_hosts; host && *host && count < ELEMENTS(parts); host++)
-        parts[count++] = span_of(*host);
-    return digest_text(parts, count, ret);
-}
-
 /* ---- a sign-in as text ---- */
 
 static void put_string(struct buffer *to, const char *name, struct span text)

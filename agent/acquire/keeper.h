@@ -1,20 +1,16 @@
-/* The keeper: what a profile's secrets look like in its store, and what they are bound to. A sign-in (refresh token,
- * scope, identity, marks) is one secret, `refresh_token`, in a small JSON object; the others (client_secret, ...) are
- * as they are. Each is bound to what may receive it: the profile, issuer, client id, user name, endpoints and hosts as
- * configured, the content of ca_file, the proxy. When one of these changes, the store does not give the secret out.
+/* The keeper: what a profile's secrets look like in its store. A sign-in (refresh token, scope, identity, marks) is one
+ * secret, `refresh_token`, in a small JSON object; the others (client_secret, ...) are as they are. Each is bound to
+ * what may receive it (binding.h): when that changes, the store does not give the secret out.
  *
  * One keeper belongs to one flight: it knows the version that it read, and saves only over that one, so that two agents
  * on one store never replace a rotated token with an older one. A rotated token that the store cannot take is held in
  * the holder, and saved first the next time. */
 #pragma once
 
+#include "acquire/binding.h"
 #include "acquire/conductor.h"
-#include "authority/digest.h"
 
 #define SECRET_REFRESH_TOKEN "refresh_token"
-
-typedef char binding_text[DIGEST_TEXT + 1];
-int binding_of(const struct profile *, struct span ca_pem, binding_text ret); /* -ENOMEM */
 
 /* *ret: a new reference. -ENOMEM, -EMSGSIZE. */
 int credential_write(const struct credential *, struct secret **ret);

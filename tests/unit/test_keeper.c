@@ -1,4 +1,4 @@
-/* What secrets are bound to, and a sign-in as text: each receiver counts, and what is written is read. */
+/* Digests, and a sign-in as text: what is written is read. */
 #include "acquire/keeper.h"
 
 #include "cleanup.h"
@@ -22,59 +22,6 @@ static void digests(void **state)
     assert_string_not_equal(text, other);
     assert_int_equal(0, digest_text(parts, 2, other));
     assert_string_not_equal(text, other);
-}
-
-static struct profile *make(void)
-{
-    struct profile *profile = profile_new(0);
-    assert_non_null(profile);
-    (void)snprintf(profile->name, sizeof(profile->name), "p");
-    profile->authority = profile_text(profile, span_of("https://a"));
-    profile->client_id = profile_text(profile, span_of("id"));
-    return profile;
-}
-
-static void every_receiver_counts(void **state)
-{
-    static char text[] = "https://other";
-    char *hosts[] = {text, NULL};
-    (void)state;
-    struct profile *profile = make();
-    char **const members[] = {&profile->authority,
-                              &profile->tenant,
-                              &profile->client_id,
-                              &profile->token_endpoint,
-                              &profile->device_authorization_endpoint,
-                              &profile->revocation_endpoint,
-                              &profile->proxy};
-    binding_text seen[16];
-    size_t count = 0;
-    assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
-    for (size_t i = 0; i < ELEMENTS(members); i++) {
-        char *before = *members[i];
-        *members[i] = text;
-        assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
-        *members[i] = before;
-    }
-    profile->endpoint_hosts = hosts;
-    assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
-    profile->endpoint_hosts = NULL;
-    profile->ca_file = text;
-    assert_int_equal(0, binding_of(profile, span_of("one"), seen[count++]));
-    assert_int_equal(0, binding_of(profile, span_of("two"), seen[count++]));
-    profile->ca_file = NULL;
-    profile->name[0] = 'q';
-    assert_int_equal(0, binding_of(profile, (struct span){0}, seen[count++]));
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < i; k++)
-            assert_string_not_equal(seen[i], seen[k]);
-    profile->name[0] = 'p';
-    profile->min_valid_s++;
-    profile->resource = text;
-    binding_text again;
-    assert_int_equal(0, binding_of(profile, span_of("no ca_file, no content"), again));
-    assert_string_equal(seen[0], again);
-    profile_free(profile);
 }
 
 static void what_is_written_is_read(void **state)
@@ -162,7 +109,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(digests),
-        TEST(every_receiver_counts),
         TEST(what_is_written_is_read),
         TEST(what_is_no_sign_in),
     };
