@@ -18,7 +18,7 @@ int config_load(const char *path, struct config **ret)
         count += r == 0;
     }
     if (r == 0)
-        r = config_read(texts, count, ret);
+        return config_open(texts, count, ret);
     for (size_t i = 0; i < count; i++)
         config_text_clear(&texts[i]);
     return r;
@@ -27,7 +27,7 @@ int config_load(const char *path, struct config **ret)
 int config_check(FILE *out, const char *path)
 {
     _cleanup_(config_free_cleanup) struct config *config = NULL;
-    if (config_load(path, &config) < 0 || !config) {
+    if (config_load(path, &config) < 0 || config_read_on(config, SIZE_MAX) < 0) {
         (void)fputs("mltoken-agent: out of memory\n", stderr);
         return 1;
     }

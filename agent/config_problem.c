@@ -20,20 +20,55 @@ int reader_grow(void *array, size_t *capacity, size_t count, size_t size)
     return 0;
 }
 
-int reader_keep(struct reader *reader, const char *text)
+/* Messages come in the order in which profiles are asked for, and are shown in that of the lines. */
+static size_t place_of(const struct reader *reader, int line)
+{
+    size_t i = reader->config->problem_count;
+    for (; i > 0; i--) {
+        const struct problem_place *before = &reader->places[i - 1];
+        if (before->file < reader->file || (before->file == reader->file && before->line <= line))
+            break;
+    }
+    return i;
+}
+
+static int insert(struct reader *reader, int line, const char *text)
 {
     struct config *config = reader->config;
-    if (++reader->file_problems > LIMIT_CONFIG_ERRORS)
-        return 0;
-    if (reader_grow(&config->problems, &reader->problem_capacity, config->problem_count + 1,
-                    sizeof(*config->problems)) < 0)
+    size_t count = config->problem_count;
+    if (reader_grow(&config->problems, &reader->problem_capacity, count + 1, sizeof(*config->problems)) < 0 ||
+        reader_grow(&reader->places, &reader->place_capacity, count, sizeof(*reader->places)) < 0)
         return -ENOMEM;
     char *copy = strdup(text);
     if (!copy)
         return -ENOMEM;
-    config->problems[config->problem_count++] = copy;
-    config->problems[config->problem_count] = NULL;
+    size_t i = place_of(reader, line);
+    memmove(&config->problems[i + 1], &config->problems[i], (count - i) * sizeof(*config->problems));
+    memmove(&reader->places[i + 1], &reader->places[i], (count - i) * sizeof(*reader->places));
+    config->problems[i] = copy;
+    reader->places[i] = (struct problem_place){reader->file, line};
+    config->problems[++config->problem_count] = NULL;
     return 0;
+}
+
+int reader_keep(struct reader *reader, int line, const char *text)
+{
+    return ++reader->file->problems > LIMIT_CONFIG_ERRORS ? 0 : insert(reader, line, text);
+}
+
+int reader_keep_rest(struct reader *reader)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < reader->file_count; i++) {
+        char more[LIMIT_PROBLEM];
+        reader->file = &reader->files[i];
+        if (reader->file->problems <= LIMIT_CONFIG_ERRORS)
+            continue;
+        (void)snprintf(more, sizeof(more), "%s: %zu more problems, not shown", reader->file->name,
+                       reader->file->problems - LIMIT_CONFIG_ERRORS);
+        r = insert(reader, INT32_MAX, more);
+    }
+    return r;
 }
 
 /* Says what is wrong at a line, and disables the profile that it stands in (NULL: none). `about`: a key or a section.
@@ -41,7 +76,8 @@ int reader_keep(struct reader *reader, const char *text)
 int reader_problem(struct reader *reader, struct profile *profile, int line, const char *about, const char *format, ...)
 {
     char text[LIMIT_PROBLEM];
-    int n = snprintf(text, sizeof(text), "%s:%d: %s%s", reader->file, line, about ? about : "", about ? ": " : "");
+    int n =
+        snprintf(text, sizeof(text), "%s:%d: %s%s", reader->file->name, line, about ? about : "", about ? ": " : "");
     if (n > 0 && (size_t)n < sizeof(text)) {
         va_list arguments;
         va_start(arguments, format);
@@ -54,7 +90,7 @@ int reader_problem(struct reader *reader, struct profile *profile, int line, con
         if (!profile->problem)
             return -ENOMEM;
     }
-    return reader_keep(reader, text);
+    return reader_keep(reader, line, text);
 }
 
 static char lower(char c)

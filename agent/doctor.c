@@ -486,7 +486,7 @@ static void check_lock_on(struct doctor *doctor, const struct config *config)
 
 /* ---- all of it ---- */
 
-static void check_all(struct doctor *doctor, const struct config *config, const char *name)
+static void check_all(struct doctor *doctor, struct config *config, const char *name)
 {
     const struct profile *profile = name ? config_profile(config, name) : NULL;
     doctor->config = config;
@@ -502,7 +502,7 @@ static void check_all(struct doctor *doctor, const struct config *config, const 
     if (profile)
         check_profile(doctor, profile);
     for (size_t i = 0; !name && i < config->profile_count; i++)
-        check_profile(doctor, config->profiles[i]);
+        check_profile(doctor, config_at(config, i));
 }
 
 static int set_up(struct doctor *doctor)
@@ -539,6 +539,8 @@ int doctor_run(FILE *out, const char *profile)
     int r = set_up(&doctor);
     if (r == 0)
         r = config_load(NULL, &config);
+    if (r == 0)
+        r = config_read_on(config, SIZE_MAX);
     if (r == 0)
         r = stores_set_key_file(doctor.stores, config->key_file);
     if (r == 0)

@@ -109,16 +109,41 @@ struct ini ini_open(struct span text)
     return (struct ini){.rest = text};
 }
 
+/* Steps over a line, and returns it without its end. */
+static struct span take_line(struct ini *ini)
+{
+    const char *end = memchr(ini->rest.data, '\n', ini->rest.length);
+    size_t length = end ? (size_t)(end - ini->rest.data) : ini->rest.length;
+    struct span line = {ini->rest.data, length};
+    size_t taken = end ? length + 1 : length;
+    ini->rest.data += taken;
+    ini->rest.length -= taken;
+    ini->line++;
+    return line;
+}
+
+static bool opens_section(struct span text)
+{
+    size_t i = 0;
+    while (i < text.length && (text.data[i] == ' ' || text.data[i] == '\t'))
+        i++;
+    return i < text.length && text.data[i] == '[';
+}
+
+struct ini ini_cut(struct ini *ini)
+{
+    struct ini cut = *ini;
+    do
+        (void)take_line(ini);
+    while (ini->rest.length > 0 && !opens_section(ini->rest));
+    cut.rest.length -= ini->rest.length;
+    return cut;
+}
+
 bool ini_next(struct ini *ini, struct ini_item *ret)
 {
     while (ini->rest.length > 0) {
-        const char *end = memchr(ini->rest.data, '\n', ini->rest.length);
-        size_t length = end ? (size_t)(end - ini->rest.data) : ini->rest.length;
-        struct span line = {ini->rest.data, length};
-        size_t taken = end ? length + 1 : length;
-        ini->rest.data += taken;
-        ini->rest.length -= taken;
-        ini->line++;
+        struct span line = take_line(ini);
         if (line.length > 0 && line.data[line.length - 1] == '\r')
             line.length--;
         *ret = (struct ini_item){.line = ini->line};

@@ -26,3 +26,7 @@ struct ini {
 struct ini ini_open(struct span text);
 /* The next item: false at the end. */
 bool ini_next(struct ini *, struct ini_item *ret);
+/* Cuts off what stands before the next section: a section's line and all that belongs to it, or what comes before the
+ * first. Looks at nothing but where lines begin, so that a long text is divided in no time; `ini->rest` must not be
+ * empty. */
+struct ini ini_cut(struct ini *);

@@ -13,6 +13,7 @@ enum {
     FILES = 2,
     HOLD_MS = 250, /* the longest that calls are held back */
     PUT_OFF_MS = 1000,
+    PAUSE_MS = 10,   /* between the parts of what nobody has asked for yet */
     SETTLE_MS = 100, /* a file that was removed or made is about to be written */
     EVENTS = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |
              IN_MOVE_SELF | IN_ONLYDIR,
@@ -44,10 +45,12 @@ struct reload {
     struct server *server;
     int inotify;
     struct watch watch;
-    struct timer hold, settle;
+    struct timer hold, settle, rest;
     struct file files[FILES];
-    int reading; /* files whose reading has not ended */
-    bool again;  /* something changed while they were read */
+    struct config *unread; /* what `rest` reads on: the one in force, or a new one, which is ours */
+    int reading;           /* files whose reading has not ended */
+    bool again;            /* something changed while they were read */
+    bool put_off;          /* one of them could not be read just now */
     bool forgive;
 };
 
@@ -90,40 +93,91 @@ static void arm(struct reload *reload)
 static void begin(struct reload *);
 static void on_settled(void *arg);
 
+static void tell(const struct config *config)
+{
+    for (size_t i = 0; i < config->problem_count; i++)
+        log_event(LOG_LEVEL_WARNING, "mistake in the configuration", "REASON", config->problems[i], NULL);
+}
+
+/* The files are done with: what was waiting for that goes on. */
 static void finish(struct reload *reload)
 {
-    struct config_text texts[FILES];
-    struct config *config;
-    bool put_off = false;
-    for (size_t i = 0; i < FILES; i++) {
-        struct file *file = &reload->files[i];
-        texts[i] = (struct config_text){.file = file->path ? file->path : "",
-                                        .text = buffer_span(&file->text),
-                                        .absent = file->absent,
-                                        .problem = file->put_off ? "cannot be read just now" : file->problem};
-        put_off |= file->put_off;
-    }
-    int r = config_read(texts, FILES, &config);
-    if (r == 0 && config->unreadable) {
-        log_event(LOG_LEVEL_WARNING, "the configuration cannot be read; the old one stays in force", "REASON",
-                  config->problem_count ? config->problems[0] : NULL, NULL);
-        config_free(config);
-    } else if (r == 0) {
-        char count[24];
-        (void)snprintf(count, sizeof(count), "%zu", config->profile_count);
-        for (size_t i = 0; i < config->problem_count; i++)
-            log_event(LOG_LEVEL_WARNING, "mistake in the configuration", "REASON", config->problems[i], NULL);
-        log_event(LOG_LEVEL_INFO, "configuration read", "PROFILES", count, NULL);
-        conductor_configure(reload->conductor, config, reload->forgive);
-        reload->forgive = false;
-    }
+    struct loop *loop = reload->conductor->loop;
+    reload->reading = 0;
     timer_stop(&reload->hold);
     server_hold(reload->server, false);
     if (reload->again)
         begin(reload);
-    else if (put_off)
-        (void)timer_start(reload->conductor->loop, &reload->settle, loop_now(reload->conductor->loop) + PUT_OFF_MS,
-                          on_settled, reload);
+    else if (reload->put_off)
+        (void)timer_start(loop, &reload->settle, loop_now(loop) + PUT_OFF_MS, on_settled, reload);
+}
+
+static void put_in_force(struct reload *reload, struct config *config)
+{
+    char count[24];
+    (void)snprintf(count, sizeof(count), "%zu", config->profile_count);
+    log_event(LOG_LEVEL_INFO, "configuration read", "PROFILES", count, NULL);
+    conductor_configure(reload->conductor, config, reload->forgive);
+    reload->forgive = false;
+    finish(reload);
+}
+
+/* For a new configuration somebody waits. The rest of the one in force is in no hurry: who asks goes first. */
+static int pause_of(const struct reload *reload)
+{
+    return reload->unread == reload->conductor->config ? PAUSE_MS : 0;
+}
+
+static void read_rest(void *arg)
+{
+    struct reload *reload = arg;
+    struct loop *loop = reload->conductor->loop;
+    struct config *config = reload->unread;
+    int r = config_read_on(config, LIMIT_CONFIG_TURN);
+    if (r != 0) { /* or out of memory: it may be there in a moment */
+        (void)timer_start(loop, &reload->rest, loop_now(loop) + (r < 0 ? PUT_OFF_MS : pause_of(reload)), read_rest,
+                          reload);
+        return;
+    }
+    reload->unread = NULL;
+    tell(config);
+    if (config != reload->conductor->config)
+        put_in_force(reload, config);
+}
+
+static void read_bit_by_bit(struct reload *reload, struct config *config)
+{
+    struct loop *loop = reload->conductor->loop;
+    reload->unread = config;
+    (void)timer_start(loop, &reload->rest, loop_now(loop) + pause_of(reload), read_rest, reload);
+}
+
+static void open_config(struct reload *reload)
+{
+    struct config_text texts[FILES];
+    struct config *config;
+    reload->reading = 1; /* ours, until finish() */
+    reload->put_off = false;
+    for (size_t i = 0; i < FILES; i++) {
+        struct file *file = &reload->files[i];
+        size_t length = file->text.length;
+        char *bytes = buffer_take(&file->text);
+        texts[i] = (struct config_text){.file = file->path ? file->path : "",
+                                        .text = {bytes, bytes ? length : 0},
+                                        .absent = file->absent,
+                                        .problem = file->put_off ? "cannot be read just now" : file->problem};
+        reload->put_off |= file->put_off;
+    }
+    if (config_open(texts, FILES, &config) < 0) {
+        finish(reload);
+    } else if (config->unreadable) {
+        log_event(LOG_LEVEL_WARNING, "the configuration cannot be read; the old one stays in force", "REASON",
+                  config->problem_count ? config->problems[0] : NULL, NULL);
+        config_free(config);
+        finish(reload);
+    } else {
+        read_bit_by_bit(reload, config);
+    }
 }
 
 static void on_read(void *arg, const struct worker_result *result)
@@ -136,7 +190,7 @@ static void on_read(void *arg, const struct worker_result *result)
     else if (!file->absent)
         file->put_off = !(file->problem = strdup(result->problem));
     if (--file->reload->reading == 0)
-        finish(file->reload);
+        open_config(file->reload);
 }
 
 static void on_held(void *arg)
@@ -155,7 +209,7 @@ static void begin(struct reload *reload)
     arm(reload);
     server_hold(reload->server, true);
     (void)timer_start(loop, &reload->hold, loop_now(loop) + HOLD_MS, on_held, reload);
-    reload->reading = 1; /* ours, so that finish() runs once, at the end */
+    reload->reading = 1; /* ours, so that open_config() runs once, at the end */
     for (size_t i = 0; i < FILES; i++) {
         struct file *file = &reload->files[i];
         buffer_clear(&file->text);
@@ -169,7 +223,7 @@ static void begin(struct reload *reload)
         reload->reading += !file->put_off;
     }
     if (--reload->reading == 0)
-        finish(reload);
+        open_config(reload);
 }
 
 static void on_settled(void *arg)
@@ -239,6 +293,7 @@ int reload_new(struct conductor *conductor, struct server *server, struct reload
         return r;
     }
     arm(reload);
+    read_bit_by_bit(reload, conductor->config);
     *ret = reload;
     return 0;
 }
@@ -250,6 +305,9 @@ struct reload *reload_free(struct reload *reload)
     watch_stop(&reload->watch);
     timer_stop(&reload->hold);
     timer_stop(&reload->settle);
+    timer_stop(&reload->rest);
+    if (reload->unread != reload->conductor->config)
+        config_free(reload->unread);
     close_cleanup(&reload->inotify);
     for (size_t i = 0; i < FILES; i++) {
         worker_cancel(reload->files[i].job);

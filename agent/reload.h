@@ -1,6 +1,8 @@
-/* Reads the configuration anew when it changes: inotify on the directories it lies in, the files themselves by the
+/* Reads what of the configuration nobody has asked for yet, bit by bit, tells its mistakes, and reads it anew when it
+ * changes: inotify on the directories it lies in, the files themselves by the
  * worker, because a home may be on a file system that hangs. While it is read, calls are held back, though never for
- * longer than a moment: who edits the file and then asks gets what the file says. */
+ * longer than a moment: who edits the file and then asks gets what the file says. A new configuration is in force when
+ * all of it was read, which stops the loop for a few milliseconds at a time, however large it is. */
 #pragma once
 
 #include "acquire/conductor.h"

@@ -202,10 +202,8 @@ static void take_apart(struct service *service)
     service->loop = loop_free(service->loop);
 }
 
-static void say_problems(const struct config *config)
+static void say_problems(void)
 {
-    for (size_t i = 0; i < config->problem_count; i++)
-        log_event(LOG_LEVEL_WARNING, "mistake in the configuration", "REASON", config->problems[i], NULL);
     if (!secret_arena_locked())
         log_event(LOG_LEVEL_WARNING, "secrets are not locked in memory: RLIMIT_MEMLOCK is too small for them", NULL);
 }
@@ -218,7 +216,7 @@ int service_run(const struct service_options *options)
     int status = put_together(&service, options, problem, sizeof(problem));
     if (status == 0) {
         log_event(LOG_LEVEL_INFO, "serving", "PATH", service.sockets.path.agent, NULL);
-        say_problems(service.conductor->config);
+        say_problems();
         notify_ready("serving tokens");
         if (notify_watchdog_ms() > 0)
             on_watchdog(&service);

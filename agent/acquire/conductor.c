@@ -140,10 +140,7 @@ static int no_such_profile(const struct conductor *conductor, const char *name, 
         failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE,
                     "no profile was named, and [agent] default_profile names none that is configured");
     } else {
-        _cleanup_free_ const char **names = calloc(config->profile_count, sizeof(*names));
-        for (size_t i = 0; names && i < config->profile_count; i++)
-            names[i] = config->profiles[i]->name;
-        nearest = names && config->profile_count <= 1000 ? text_nearest(name, names, config->profile_count) : NULL;
+        nearest = config->profile_count <= 1000 ? text_nearest(name, config->names, config->profile_count) : NULL;
         failure_set(why, FAILURE_NO_SUCH_PROFILE, CLASS_DEFINITE, "%s%s%s",
                     nearest ? "did you mean " : "mltoken status lists the configured ones", nearest ? nearest : "",
                     nearest ? "?" : "");

@@ -136,7 +136,7 @@ static int add_name(struct call *call, const char *name)
 static int name_all(struct call *call)
 {
     struct conductor *conductor = call->connection->server->conductor;
-    const struct config *config = conductor->config;
+    struct config *config = conductor->config;
     struct holder **holders;
     size_t count;
     int r = cache_holders(conductor->cache, &holders, &count);
@@ -147,8 +147,8 @@ static int name_all(struct call *call)
     for (size_t i = 0; r == 0 && i < count; i++)
         r = add_name(call, holders[i]->profile->name);
     for (size_t i = 0; r == 0 && i < config->profile_count; i++)
-        if (conductor_signs_in(config->profiles[i]) && !cache_find(conductor->cache, config->profiles[i]->name))
-            r = add_name(call, config->profiles[i]->name);
+        if (!cache_find(conductor->cache, config->names[i]) && conductor_signs_in(config_at(config, i)))
+            r = add_name(call, config->names[i]);
     free(holders);
     return r;
 }

@@ -49,7 +49,7 @@ static void list_on(void *arg)
             return;
         }
         bool last = call->position + 1 == conductor->config->profile_count;
-        json_object *reply = describe(conductor, conductor->config->profiles[call->position++]);
+        json_object *reply = describe(conductor, config_at(conductor->config, call->position++));
         if (last) {
             call_reply(call, reply);
             return;
@@ -67,11 +67,17 @@ void method_list(struct call *call, json_object *parameters)
     list_on(call);
 }
 
-void method_status(struct call *call, json_object *parameters)
+/* How many mistakes there are is known when all of the configuration was read. */
+static void status_on(void *arg)
 {
-    (void)parameters;
+    struct call *call = arg;
     const struct server *server = call->connection->server;
     const struct conductor *conductor = server->conductor;
+    call->resumed = status_on;
+    if (config_read_on(conductor->config, LIMIT_CONFIG_TURN) > 0) {
+        connection_yield(call->connection);
+        return;
+    }
     const struct {
         const char *name;
         uint64_t value;
@@ -102,4 +108,10 @@ void method_status(struct call *call, json_object *parameters)
     (void)json_put_text(reply, "lockOn", lock_on.length && !buffer_error(&lock_on) ? lock_on.data : NULL);
     (void)json_put(reply, "counters", object);
     call_reply(call, reply);
+}
+
+void method_status(struct call *call, json_object *parameters)
+{
+    (void)parameters;
+    status_on(call);
 }

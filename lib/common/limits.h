@@ -39,14 +39,15 @@
 /* configuration (INTERFACE section 3) */
 #define LIMIT_CONFIG_LINE   4096
 #define LIMIT_CONFIG_FILE   (16 * 1024 * 1024)
-#define LIMIT_CONFIG_ERRORS 100  /* errors kept for one file */
-#define LIMIT_CONFIG_KEYS   64   /* keys in one profile that the common table does not know */
-#define LIMIT_HOSTS         32   /* names in endpoint_hosts or verification_hosts */
-#define LIMIT_HOST          253  /* one of them */
-#define LIMIT_COMMAND_WORDS 64   /* words of a command: source */
-#define LIMIT_ENV_NAME      128  /* name of an env: source */
-#define LIMIT_ENV_VALUE     4096 /* a variable of the caller that the agent keeps */
-#define LIMIT_ENV_NAMES     256  /* env: names of one configuration */
+#define LIMIT_CONFIG_TURN   (64 * 1024) /* of a file, read before others have their turn: a millisecond or two */
+#define LIMIT_CONFIG_ERRORS 100         /* errors kept for one file */
+#define LIMIT_CONFIG_KEYS   64          /* keys in one profile that the common table does not know */
+#define LIMIT_HOSTS         32          /* names in endpoint_hosts or verification_hosts */
+#define LIMIT_HOST          253         /* one of them */
+#define LIMIT_COMMAND_WORDS 64          /* words of a command: source */
+#define LIMIT_ENV_NAME      128         /* name of an env: source */
+#define LIMIT_ENV_VALUE     4096        /* a variable of the caller that the agent keeps */
+#define LIMIT_ENV_NAMES     256         /* env: names of one configuration */
 #define LIMIT_CLIENT_ID     512
 #define LIMIT_USERNAME      255
 #define LIMIT_TIMEOUT_S     300

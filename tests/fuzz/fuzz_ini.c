@@ -1,8 +1,8 @@
 /* libFuzzer: any two texts as configuration. What must hold: no crash; each item of the reader lies inside the text;
  * each profile is either sound or says why not; the same text gives the same fingerprints; no message holds the value
  * of a secret key. */
+#include "../unit/config_fixture.h"
 #include "cleanup.h"
-#include "config.h"
 #include "ini.h"
 #include <stdint.h>
 
@@ -33,7 +33,25 @@ static void check_items(struct span text)
     }
 }
 
-static void check_profile(const struct config *config, const struct profile *profile)
+/* The sections that a text is cut into hold the same items, at the same lines, as the text. */
+static void check_cuts(struct span text)
+{
+    struct ini whole = ini_open(text), rest = whole;
+    struct ini_item expected, item;
+    while (rest.rest.length > 0) {
+        struct ini cut = ini_cut(&rest);
+        CHECK(cut.rest.length > 0 && cut.rest.data + cut.rest.length == rest.rest.data);
+        for (bool first = true; ini_next(&cut, &item); first = false) {
+            CHECK(ini_next(&whole, &expected) && expected.kind == item.kind && expected.line == item.line);
+            CHECK(expected.name.data == item.name.data && expected.value.data == item.value.data);
+            CHECK(first || (item.kind != INI_SECTION && !item.opens));
+        }
+        CHECK(cut.line == rest.line);
+    }
+    CHECK(!ini_next(&whole, &expected));
+}
+
+static void check_profile(struct config *config, const struct profile *profile)
 {
     CHECK((profile->grant == NULL) == (profile->problem != NULL));
     CHECK(config_profile(config, profile->name) == profile);
@@ -62,9 +80,16 @@ static void check_secrets(const struct config *config, struct span text)
 static void check_config(const struct config_text *texts, size_t count)
 {
     struct config *config = NULL, *again = NULL;
-    CHECK(config_read(texts, count, &config) == 0 && config_read(texts, count, &again) == 0);
+    CHECK(config_read_all(texts, count, &config) == 0 && config_copy_and_open(texts, count, &again) == 0);
+    for (size_t i = again->profile_count; i > 0; i -= i > 1 ? 2 : 1) /* some early, from the end */
+        CHECK(config_at(again, i - 1));
+    while (config_read_on(again, 10) > 0)
+        continue;
     CHECK(config->problem_count <= count * (LIMIT_CONFIG_ERRORS + 1) + LIMIT_CONFIG_ERRORS);
-    CHECK(again->profile_count == config->profile_count);
+    CHECK(again->profile_count == config->profile_count && again->problem_count == config->problem_count);
+    bool all_shown = config->problem_count <= LIMIT_CONFIG_ERRORS; /* else which of them are shown may differ */
+    for (size_t i = 0; i < config->problem_count && all_shown; i++)
+        CHECK(strcmp(config->problems[i], again->problems[i]) == 0);
     for (size_t i = 0; i < config->profile_count; i++) {
         check_profile(config, config->profiles[i]);
         CHECK(strcmp(config->profiles[i]->fingerprint, again->profiles[i]->fingerprint) == 0);
@@ -91,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {.file = "/etc/mltoken/config", .text = {copy, first}},
         {.file = "user", .text = {middle ? middle + 1 : copy, middle ? size - first - 1 : 0}}};
     for (size_t i = 0; i < ELEMENTS(texts); i++)
-        check_items(texts[i].text);
+        check_items(texts[i].text), check_cuts(texts[i].text);
     check_config(texts, ELEMENTS(texts));
     return 0;
 }

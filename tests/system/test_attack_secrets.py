@@ -134,7 +134,7 @@ def test_the_same_user_cannot_look_inside(home, authority):
     copy = os.path.join(home.path, "bin")
     os.mkdir(copy)
     os.chmod(copy, 0o755)
-    subprocess.run(["cp", program("mltoken-agent"), copy], check=True)
+    subprocess.run(["cp", program("mltoken-agent"), program("mltoken-agent-main"), copy], check=True)
     out = as_enemy(SAME_USER, place, os.path.join(copy, "mltoken-agent"), config, copy)
     assert "OPEN" not in out, out
     assert out.count("refused") >= 7 and "served True" in out and "exit 0" in out, out

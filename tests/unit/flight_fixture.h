@@ -161,9 +161,14 @@ static inline struct config *make_config(const struct wanted *wanted, size_t cou
     struct config *config = calloc(1, sizeof(*config));
     assert_non_null(config);
     config->profiles = calloc(count + 1, sizeof(struct profile *));
+    config->names = calloc(count + 1, sizeof(char *));
     assert_non_null(config->profiles);
-    for (size_t i = 0; i < count; i++)
-        config->profiles[config->profile_count++] = make_profile(&wanted[i]);
+    assert_non_null(config->names);
+    for (size_t i = 0; i < count; i++) {
+        config->profiles[i] = make_profile(&wanted[i]);
+        config->names[i] = config->profiles[i]->name;
+    }
+    config->profile_count = count;
     return config;
 }
 

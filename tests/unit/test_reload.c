@@ -187,6 +187,97 @@ static void out_of_descriptors(void **state)
     await(2);
 }
 
+static char *many_profiles(int count, const char *last)
+{
+    size_t size = (size_t)count * 160 + strlen(last) + 1, used = 0;
+    char *text = malloc(size);
+    assert_non_null(text);
+    for (int i = 0; i < count; i++)
+        used += (size_t)snprintf(text + used, size - used, "[profile p%d]\ngrant = client_credentials\nauthority = %s",
+                                 i, "https://login.example.org\nclient_id = x\nclient_secret = env:CI_SECRET\n");
+    memcpy(text + used, last, strlen(last) + 1);
+    return text;
+}
+
+/* Counts the turns of the loop that others get. */
+static struct {
+    struct timer timer;
+    struct config *config;
+    int turns;
+} others;
+
+static void another_turn(void *arg)
+{
+    (void)arg;
+    others.turns += world.conductor->config == others.config && world.conductor->config->profile_count == 1;
+    assert_int_equal(0, timer_start(world.loop, &others.timer, loop_now(world.loop), another_turn, NULL));
+}
+
+/* A new configuration is read in parts; the old one stays in force until the last, and a late mistake is known then. */
+static void ten_thousand(void **state)
+{
+    (void)state;
+    in_shell("mkdir -p .config/mltoken", "");
+    write_file(".config/mltoken/config", PROFILE("a"));
+    await(1);
+    _cleanup_free_ char *text = many_profiles(10000, PROFILE("z") "scoop = x\n");
+    write_file(".config/mltoken/config.new", text);
+    run_for(10);
+    others.config = world.conductor->config;
+    in_shell("mv .config/mltoken/config.new .config/mltoken/config", "");
+    others.turns = 0;
+    another_turn(NULL);
+    await(10001);
+    timer_stop(&others.timer);
+    struct config *config = world.conductor->config;
+    assert_null(config->unread);
+    assert_true(others.turns > (int)(strlen(text) / LIMIT_CONFIG_TURN));
+    assert_int_equal(1, config->problem_count);
+    assert_non_null(strstr(config->problems[0], "scoop: unknown key; did you mean scope?"));
+    others.config = config; /* what is changed while a new one is read is read in its turn */
+    write_file(".config/mltoken/config", text);
+    for (int i = 0; i < 500 && world.conductor->config == config; i++) {
+        run_for(1);
+        if (i == 1)
+            write_file(".config/mltoken/config", PROFILE("a") PROFILE("b"));
+    }
+    await(2);
+}
+
+/* What the agent starts with is in force at once, and is read bit by bit by itself; also when a new one comes. */
+static void the_first_one(void **state)
+{
+    (void)state;
+    in_shell("mkdir -p .config/mltoken", "");
+    _cleanup_free_ char *text = many_profiles(10000, PROFILE("z") "scoop = x\n");
+    write_file(".config/mltoken/config", text);
+    for (int again = 0; again < 2; again++) {
+        world.reload = reload_free(world.reload);
+        world.server = server_free(world.server);
+        world.conductor = conductor_free(world.conductor);
+        struct config *config;
+        assert_int_equal(0, config_load(NULL, &config));
+        struct conductor parts = {.loop = world.loop, .worker = world.worker, .stores = world.stores, .config = config};
+        assert_int_equal(0, conductor_new(&parts, &world.conductor));
+        assert_int_equal(0, server_new(world.loop, world.conductor, &world.server));
+        assert_int_equal(0, reload_new(world.conductor, world.server, &world.reload));
+        run_for(1);
+        assert_non_null(config->unread);
+        assert_null(config_profile(config, "p9999")->problem);
+        assert_int_equal(0, config->problem_count);
+        if (again)
+            break;
+        for (int i = 0; i < 500 && config->unread; i++)
+            run_for(10);
+        assert_null(config->unread);
+        assert_int_equal(1, config->problem_count);
+    }
+    write_file(".config/mltoken/config", PROFILE("a"));
+    await(1);
+    run_for(100);
+    await(1);
+}
+
 static void asked_again_and_again(void **state)
 {
     (void)state;
@@ -207,8 +298,14 @@ static void asked_again_and_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_directory_comes_later),           TEST(all_at_once),        TEST(ways_to_write),
-        TEST(what_cannot_be_read_changes_nothing), TEST(out_of_descriptors), TEST(asked_again_and_again),
+        TEST(the_directory_comes_later),
+        TEST(all_at_once),
+        TEST(ways_to_write),
+        TEST(what_cannot_be_read_changes_nothing),
+        TEST(out_of_descriptors),
+        TEST(asked_again_and_again),
+        TEST(ten_thousand),
+        TEST(the_first_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
