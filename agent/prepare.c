@@ -64,12 +64,31 @@ static void find_second(char path[static PATH_MAX])
         memcpy(path, installed, sizeof(installed));
 }
 
+/* Who looks after a service account's agent, as that account, means what mltoken-agent@NAME.service gives it. */
+static void see_as_service(void)
+{
+    char value[PATH_MAX];
+    struct socket_path path;
+    const char *name = socket_path_find(NULL, &path) == 0 ? socket_path_service(&path) : NULL;
+    if (!name || getenv("MLTOKEN_CONFIG"))
+        return;
+    (void)snprintf(value, sizeof(value), MLTOKEN_SYSCONFDIR "/mltoken/%s/config", name);
+    (void)setenv("MLTOKEN_CONFIG", value, 1);
+    (void)snprintf(value, sizeof(value), "/var/lib/mltoken/%s", name);
+    (void)setenv("XDG_STATE_HOME", value, 1);
+    (void)snprintf(value, sizeof(value), "/run/credentials/mltoken-agent@%s.service", name);
+    if (access(value, X_OK) == 0)
+        (void)setenv("CREDENTIALS_DIRECTORY", value, 1);
+}
+
 int prepare_first(const struct arguments *arguments, char **argv)
 {
     struct command command = {.fd = -1};
     char second[PATH_MAX];
     int r;
     find_second(second);
+    if (arguments->check || arguments->doctor)
+        see_as_service();
     if (arguments->check) { /* the file is named from where the caller is; there is nothing to protect */
         (void)execv(second, argv);
         r = -errno;

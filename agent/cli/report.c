@@ -99,14 +99,23 @@ static void add_times(struct buffer *line, const struct client_error *error, int
     }
 }
 
-static void add_advice(struct buffer *line, int code, const char *profile)
+/* Of a service account: its manager starts it, with settings of its own. */
+static void advise_start(struct buffer *line, const struct context *context)
+{
+    const char *service = context->handle ? socket_path_service(&context->handle->path) : NULL;
+    buffer_format(line, "; start %s%s%s",
+                  service ? "it with: systemctl start mltoken-agent@" : "one with: mltoken-agent",
+                  service ? service : "", service ? ".service" : "");
+}
+
+static void add_advice(struct buffer *line, const struct context *context, int code, const char *profile)
 {
     if (line->data && strstr(line->data, "mltoken ")) /* the agent has said it */
         return;
     const char *blank = profile ? " " : "", *name = profile ? profile : "";
     switch (code) {
     case MLTOKEN_ENOAGENT:
-        buffer_text(line, "; start one with: mltoken-agent");
+        advise_start(line, context);
         break;
     case MLTOKEN_EPEER:
         buffer_text(line, "; nothing was sent; see: mltoken doctor");
@@ -160,7 +169,7 @@ int report(struct context *context, int code, const char *what, const char *prof
         buffer_format(&line, " for %s", name);
     add_why(&line, error, code);
     add_times(&line, error, code);
-    add_advice(&line, code, name);
+    add_advice(&line, context, code, name);
     complain("%s", line.data ? line.data : what);
     return exit_code_of(code);
 }

@@ -104,6 +104,8 @@ static bool may_start(const struct socket_path *path)
     size_t length = strlen(path->agent), suffix = strlen("/get.sock");
     /* a get.sock belongs to an agent elsewhere: outside this container, at the other end of ssh */
     bool foreign = length >= suffix && strcmp(path->agent + length - suffix, "/get.sock") == 0;
+    /* that of a service account is the system manager's to start: ours would have other settings, and be in its way */
+    foreign = foreign || socket_path_service(path);
     return !foreign && !(forbidden && *forbidden && strcmp(forbidden, "0") != 0);
 }
 

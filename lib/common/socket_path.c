@@ -58,11 +58,28 @@ static bool find_service(uid_t uid, char directory[static SOCKET_PATH_SIZE])
         if (entry->d_name[0] == '.' || fstatat(dirfd(all), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISDIR(st.st_mode) || st.st_uid != uid)
             continue;
-        int n = snprintf(directory, SOCKET_PATH_SIZE, SERVICES "/%s", entry->d_name);
-        found = n > 0 && n < SOCKET_PATH_SIZE;
+        char path[sizeof(SERVICES) + sizeof(entry->d_name)];
+        int n = snprintf(path, sizeof(path), SERVICES "/%s", entry->d_name);
+        if (n > 0 && n < SOCKET_PATH_SIZE) {
+            memcpy(directory, path, (size_t)n + 1);
+            found = true;
+        }
     }
     (void)closedir(all);
     return found;
+}
+
+/* In a runtime directory, unless no agent was there yet and the account has one of the system's: su and the like make a
+ * runtime directory for a moment, and what is started there would not be the agent that the account's programs use. */
+static int set_below(const char *runtime, uid_t uid, struct socket_path *ret)
+{
+    char directory[SOCKET_PATH_SIZE];
+    int n = snprintf(directory, sizeof(directory), "%s/mltoken", runtime);
+    if (n < 0 || (size_t)n >= sizeof(directory))
+        return -ENAMETOOLONG;
+    if (!own_directory(directory, uid))
+        (void)find_service(uid, directory);
+    return set(ret, directory, "agent.sock");
 }
 
 int socket_path_for(uid_t uid, struct socket_path *ret)
@@ -71,8 +88,8 @@ int socket_path_for(uid_t uid, struct socket_path *ret)
     *ret = (struct socket_path){0};
     (void)snprintf(runtime, sizeof(runtime), "/run/user/%lu", (unsigned long)uid);
     if (own_directory(runtime, uid))
-        (void)snprintf(directory, sizeof(directory), "/run/user/%lu/mltoken", (unsigned long)uid);
-    else if (!find_service(uid, directory))
+        return set_below(runtime, uid, ret);
+    if (!find_service(uid, directory))
         (void)snprintf(directory, sizeof(directory), "/tmp/mltoken-%lu", (unsigned long)uid);
     return set(ret, directory, "agent.sock");
 }
@@ -86,12 +103,16 @@ int socket_path_find(const char *given, struct socket_path *ret)
     if (given && *given) /* set to nothing is not set */
         return set_given(given, ret);
     const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
-    if (runtime && runtime[0] == '/' && own_directory(runtime, geteuid())) {
-        char directory[SOCKET_PATH_SIZE];
-        int n = snprintf(directory, sizeof(directory), "%s/mltoken", runtime);
-        return n < 0 || (size_t)n >= sizeof(directory) ? -ENAMETOOLONG : set(ret, directory, "agent.sock");
-    }
+    if (runtime && runtime[0] == '/' && own_directory(runtime, geteuid()))
+        return set_below(runtime, geteuid(), ret);
     return socket_path_for(geteuid(), ret);
+}
+
+const char *socket_path_service(const struct socket_path *path)
+{
+    static const char start[] = SERVICES "/";
+    const char *name = path->directory + sizeof(start) - 1;
+    return strncmp(path->directory, start, sizeof(start) - 1) == 0 && *name && !strchr(name, '/') ? name : NULL;
 }
 
 int socket_directory_check(const char *directory, bool create)

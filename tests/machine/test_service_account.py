@@ -212,12 +212,42 @@ def test_a_credential_of_another_host_is_refused_by_systemd(machine, sealed):
     assert "credential" in said.lower(), said
 
 
+def test_the_account_s_commands_find_it(machine, sealed):
+    """Also in a session that su makes: it has a runtime directory, and no agent in there."""
+    ways = [["runuser", "-u", "daemon1", "--"], ["su", "-s", "/bin/sh", "daemon1", "-c"], ["runuser", "-u", "daemon1", "--"],
+            ["su", "-", "-s", "/bin/sh", "daemon1", "-c"], ["setpriv", "--reuid=daemon1", "--regid=daemon1", "--clear-groups"]]
+    for way in ways:
+        command = ["mltoken", "get", "p"]
+        machine.run(*way, *([" ".join(command)] if way[-1] == "-c" else command)).ok()
+    assert sealed.account.agents() == [sealed.pid()]
+    for way in ways:
+        command = ["mltoken", "doctor"]
+        done = machine.run(*way, *([" ".join(command)] if way[-1] == "-c" else command)).ok()
+        assert SOCKET in done.out and "p:" in done.out and "FAIL" not in done.out, done.out
+    done = sealed.mltoken("log")
+    assert done.code == 3 and "systemd-journal" in done.err
+
+
+def test_killed_at_any_time_it_comes_back(machine, sealed):
+    """And no program of the account starts another, with MLTOKEN_SOCK set."""
+    sealed.drop_in("[Unit]\nStartLimitIntervalSec=0\n")
+    for _ in range(8):
+        pid = sealed.pid()
+        if pid:
+            machine.run("kill", "-KILL", str(pid))
+        done = machine.run("runuser", "-u", "daemon1", "--", "env", f"MLTOKEN_SOCK={SOCKET}", "mltoken", "get", "p")
+        assert done.code in (0, 7), done.err
+    wait_until(lambda: machine.unit(UNIT, "ActiveState") == "active")
+    sealed.mltoken("get", "p").ok()
+    assert sealed.account.agents() == [sealed.pid()]
+
+
 def test_nobody_takes_its_place(machine, sealed):
     """While it is stopped, a program of the account starts no other agent at its socket."""
     sealed.systemctl("stop").ok()
     assert not machine.exists("/run/mltoken/daemon1")
     done = machine.run("runuser", "-u", "daemon1", "--", "env", f"MLTOKEN_SOCK={SOCKET}", "mltoken", "get", "p")
-    assert done.code == 7, done.err
+    assert "systemctl start mltoken-agent@daemon1.service" in done.failed(7)
     assert sealed.account.agents() == []
     sealed.systemctl("start").ok()
     sealed.mltoken("get", "p").ok()
