@@ -43,7 +43,7 @@ ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) $(SEALED_SRC) $(KEYRING_SRC) $(wild
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 LIB_PKGS   := json-c
-AGENT_PKGS := libcurl json-c libssl libcrypto
+AGENT_PKGS := libcurl json-c libssl libcrypto libsodium
 CLI_PKGS   := json-c libqrencode
 FILE_PKGS  := json-c libsodium
 KEYRING_PKGS := json-c libsecret-1
@@ -136,7 +136,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) $(CPPFLAGS_) $(CFLAGS_) $(pkg_cflags) -Wno-missing-prototypes $(HARDEN_LD) -o $@ $< \
 	    $(UNIT_MORE) $(BUILD)/agent.a $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS) cmocka) -lm
 
-$(BUILD)/unit/test_sealed: UNIT_MORE = $(call objects,$(SEALED_SRC)) $(shell $(PKG_CONFIG) --libs libsodium)
+$(BUILD)/unit/test_sealed: UNIT_MORE = $(call objects,$(SEALED_SRC))
 $(BUILD)/unit/test_sealed: $(call objects,$(SEALED_SRC))
 
 # it includes these
@@ -213,7 +213,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) $(CPPFLAGS_) $(CFLAGS_) -fsanitize=fuzzer $(pkg_cflags) -o $@ $< $(FUZZ_MORE) $(BUILD)/agent.a \
 	    $(BUILD)/libmltoken.a $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
 
-$(BUILD)/fuzz/fuzz_sealed: FUZZ_MORE = $(call objects,$(SEALED_SRC)) $(shell $(PKG_CONFIG) --libs libsodium)
+$(BUILD)/fuzz/fuzz_sealed: FUZZ_MORE = $(call objects,$(SEALED_SRC))
 $(BUILD)/fuzz/fuzz_sealed: $(call objects,$(SEALED_SRC))
 
 # by tests/fuzz/run.sh, with the compiler and the sanitizers that this needs

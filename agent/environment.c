@@ -9,9 +9,8 @@
 #include <linux/close_range.h>
 #include <sys/stat.h>
 
-#define MARK         "MLTOKEN_AGENT_CLEAN" /* the pid of the process that executed itself anew */
-#define VALUE_PREFIX "MLTOKEN_VALUE_"
-#define SAFE_PATH    "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+#define MARK      "MLTOKEN_AGENT_CLEAN" /* the pid of the process that executed itself anew */
+#define SAFE_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 /* A net under the code of others: freed memory is overwritten at once. */
 #define TUNABLES "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 
@@ -123,8 +122,8 @@ static bool entry_clean(const char *entry)
     const char *value = value_of(entry, MARK);
     if (value)
         return digits(value);
-    if (starts_with(entry, VALUE_PREFIX)) {
-        const char *name = entry + strlen(VALUE_PREFIX), *end = strchr(name, '=');
+    if (starts_with(entry, ENVIRONMENT_VALUE)) {
+        const char *name = entry + strlen(ENVIRONMENT_VALUE), *end = strchr(name, '=');
         return end && source_env_allowed((struct span){name, (size_t)(end - name)});
     }
     for (size_t i = 0; i < ELEMENTS(rules); i++)
@@ -203,7 +202,7 @@ static int add_mentioned(struct new_environment *new, struct span text)
         memcpy(variable, name.data, name.length);
         variable[name.length] = '\0';
         const char *value = getenv(variable);
-        int r = value ? add(new, VALUE_PREFIX, name, value) : 0;
+        int r = value ? add(new, ENVIRONMENT_VALUE, name, value) : 0;
         if (r < 0 && r != -E2BIG)
             return r;
     }
@@ -323,69 +322,6 @@ int environment_clean(char *const argv[], const int *keep, size_t keep_count)
     unsetenv(MARK);
     unsetenv("GLIBC_TUNABLES"); /* ours has been read; programs that we run have no need of it */
     return chdir("/") < 0 ? -errno : 0;
-}
-
-/* ---- secrets ------------------------------------------------------------------------------------------------------
- */
-
-static struct kept {
-    struct kept *next;
-    struct secret *secret;
-    char name[LIMIT_ENV_NAME + 1];
-} * kept;
-
-static int keep_one(char *entry)
-{
-    char *name = entry + strlen(VALUE_PREFIX), *value = strchr(name, '=');
-    size_t length = value ? (size_t)(value - name) : 0;
-    if (!value || length == 0 || length > LIMIT_ENV_NAME)
-        return 0;
-    value++;
-    struct kept *one = calloc(1, sizeof(*one));
-    int r = one ? secret_new(value, strlen(value), &one->secret) : -ENOMEM;
-    explicit_bzero(value, strlen(value));
-    if (r < 0) {
-        free(one);
-        return r;
-    }
-    memcpy(one->name, name, length);
-    one->next = kept;
-    kept = one;
-    return 0;
-}
-
-int environment_keep(void)
-{
-    int first = 0;
-    char **to = environ;
-    for (char **from = environ; *from; from++) {
-        if (!starts_with(*from, VALUE_PREFIX)) {
-            *to++ = *from;
-            continue;
-        }
-        int r = keep_one(*from);
-        first = first ? first : r;
-    }
-    *to = NULL;
-    return first;
-}
-
-struct secret *environment_secret(const char *name)
-{
-    for (struct kept *one = kept; one; one = one->next)
-        if (strcmp(one->name, name) == 0)
-            return one->secret;
-    return NULL;
-}
-
-void environment_forget(void)
-{
-    while (kept) {
-        struct kept *one = kept;
-        kept = one->next;
-        secret_unref(one->secret);
-        free(one);
-    }
 }
 
 int environment_sockets(void)

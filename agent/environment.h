@@ -11,8 +11,10 @@
  * only then worker_new(), whose process would otherwise show the values in its own environ for ever. */
 #pragma once
 
-#include "secret.h"
+#include "seal.h"
 #include <stddef.h>
+
+#define ENVIRONMENT_VALUE "MLTOKEN_VALUE_"
 
 /* Does not return, but executes `program` in the clean environment with the descriptors that environment_clean() is to
  * find. A negative errno: it could not. */
@@ -24,9 +26,11 @@ int environment_clean(char *const argv[], const int *keep, size_t keep_count);
 /* Moves the values of env: sources into the arena: 0, -ENOMEM, or -EMSGSIZE when one is larger than LIMIT_SECRET (the
  * others are kept; that one is missing). */
 int environment_keep(void);
-/* The value of an env: source, borrowed until the agent ends, or NULL. */
+/* The value of an env: source, borrowed until environment_lock(), or NULL: there is none, or it is sealed. */
 struct secret *environment_secret(const char *name);
-void environment_forget(void); /* drops them all */
+void environment_forget(void);             /* drops them all */
+int environment_lock(struct seal *);       /* seals them: 0, or -ENOMEM: not all */
+int environment_unlock(struct seal_key *); /* the same */
 /* How many listening sockets the service manager passed, from descriptor 3 on; they are CLOEXEC now, and the variables
  * that told so are taken out. 0: none, or they were meant for another process. */
 int environment_sockets(void);

@@ -3,6 +3,7 @@
 #include "buffer.h"
 #include "cleanup.h"
 #include "limits.h"
+#include "seal.h"
 #include "worker_protocol.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -142,7 +143,10 @@ static void finish(struct worker_job *job)
     } else if (job->error == -EMSGSIZE) {
         (void)snprintf(problem, sizeof(problem), "it gave more than %zu bytes", job->output.maximum);
     } else if (job->error == 0 && job->status != 0) {
-        if (job->order == WORKER_READ && WIFEXITED(job->status)) {
+        if (job->order == WORKER_DERIVE) {
+            result.error = -ENOMEM;
+            result.problem = "the 256 MiB of memory that Argon2id takes are not there";
+        } else if (job->order == WORKER_READ && WIFEXITED(job->status)) {
             result.problem = file_problem(WEXITSTATUS(job->status), &result.error);
         } else if (job->order == WORKER_COMPARE && WIFEXITED(job->status) &&
                    WEXITSTATUS(job->status) <= EXECUTABLE_GONE) {
@@ -266,9 +270,19 @@ static int send_job(struct worker_job *job)
     close_cleanup(&job->give);
     job->give = -1;
     job->sent = true;
+    buffer_free(&job->text);
     job->worker->running++;
     job->worker->programs += is_program(job);
     return 0;
+}
+
+static bool has_room(const struct worker *worker, const struct worker_job *job)
+{
+    if (worker->running + worker->dying >= WORKER_PROCESSES)
+        return false;
+    if (job->order == WORKER_DERIVE) /* whatever hangs: what is locked can be unlocked */
+        return true;
+    return worker->running < LIMIT_JOBS && (!is_program(job) || worker->programs < LIMIT_PROGRAMS);
 }
 
 /* Ends those that nobody waits for and starts those that have waited, as far as the socket takes it. */
@@ -278,8 +292,7 @@ static void pump(struct worker *worker)
     for (struct worker_job *job = worker->jobs.next; job != &worker->jobs && r == 0; job = job->next) {
         if (job->kill_due)
             r = send_kill(job);
-        else if (!job->sent && (!is_program(job) || worker->programs < LIMIT_PROGRAMS) &&
-                 worker->running < LIMIT_JOBS && worker->running + worker->dying < WORKER_PROCESSES)
+        else if (!job->sent && has_room(worker, job))
             r = send_job(job);
     }
     bool blocked = r == -EAGAIN || r == -ENOBUFS;
@@ -372,6 +385,16 @@ int worker_run(struct worker *worker, char *const argv[], size_t maximum, int64_
     for (char *const *word = argv; *word; word++)
         buffer_append(&model.text, *word, strlen(*word) + 1);
     return start(worker, &model, maximum, ret);
+}
+
+int worker_derive(struct worker *worker, const uint8_t *parameters, struct span passphrase, worker_fn *fn, void *arg,
+                  struct worker_job **ret)
+{
+    struct worker_job model = {
+        .order = WORKER_DERIVE, .timeout_ms = LIMIT_DERIVE_MS, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    buffer_append(&model.text, parameters, SEAL_PARAMETERS);
+    buffer_append(&model.text, passphrase.data, passphrase.length);
+    return start(worker, &model, SEAL_SEED, ret);
 }
 
 int worker_talk(struct worker *worker, char *const argv[], int64_t timeout_ms, worker_heard_fn *heard, worker_fn *fn,

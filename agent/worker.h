@@ -1,6 +1,6 @@
-/* What may block is done elsewhere: reading a file (NFS) and running a program that the user configured. A small
- * process, forked before there is any secret or any thread, forks once more per job; the agent reads the result from a
- * pipe under a deadline and has the job killed when it passes. */
+/* What may block or take long is done elsewhere: reading a file (NFS), running a program that the user configured,
+ * deriving a key from a passphrase. A small process, forked before there is any secret or any thread, forks once more
+ * per job; the agent reads the result from a pipe under a deadline and has the job killed when it passes. */
 #pragma once
 
 #include "executable.h"
@@ -43,4 +43,8 @@ int worker_talk(struct worker *, char *const argv[], int64_t timeout_ms, worker_
                 struct worker_job **ret);
 /* 0, -EMSGSIZE (it does not read), -ENOMEM. The bytes are wiped once they are written. */
 int worker_say(struct worker_job *, struct span);
+/* seal_derive(): `output` is the seed. -ENOMEM: the memory that Argon2id takes is not there. It waits for no other job.
+ */
+int worker_derive(struct worker *, const uint8_t *parameters, struct span passphrase, worker_fn *, void *arg,
+                  struct worker_job **ret);
 void worker_cancel(struct worker_job *);

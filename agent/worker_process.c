@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "executable.h"
 #include "limits.h"
+#include "seal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,7 +16,7 @@
 
 enum { WORKER_FD = 3 };
 
-/* One thread, no secrets: it forks, waits and reports. The jobs themselves do what may block. */
+/* One thread, no secrets but in passing: it forks, waits and reports. The jobs themselves do what may block. */
 struct job {
     uint64_t id;
     pid_t pid;
@@ -76,6 +77,26 @@ static void run_program(char *text, size_t length, bool talk, int to)
     _exit(errno == ENOENT ? 127 : 126);
 }
 
+static enum reader_exit derive(const char *text, size_t length, int to)
+{
+    uint8_t seed[SEAL_SEED];
+    if (length < SEAL_PARAMETERS)
+        return READER_FAILED;
+    const struct span passphrase = {text + SEAL_PARAMETERS, length - SEAL_PARAMETERS};
+    bool written = seal_derive((const uint8_t *)text, passphrase, seed) == 0 &&
+                   write(to, seed, sizeof(seed)) == (ssize_t)sizeof(seed);
+    explicit_bzero(seed, sizeof(seed));
+    return written ? READER_OK : READER_FAILED;
+}
+
+static int work(const struct worker_request *request, const char *text, size_t length, int to)
+{
+    if (request->order == WORKER_COMPARE)
+        return (int)executable_compare((pid_t)request->rule, text, length);
+    return (int)(request->order == WORKER_READ ? read_file(text, (enum worker_rule)request->rule, to)
+                                               : derive(text, length, to));
+}
+
 static void job_process(const struct worker_request *request, char *text, size_t length, int to)
 {
     sigset_t none;
@@ -86,11 +107,10 @@ static void job_process(const struct worker_request *request, char *text, size_t
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
     (void)signal(SIGINT, SIG_DFL);
-    if (request->order == WORKER_READ || request->order == WORKER_COMPARE) {
+    if (request->order != WORKER_RUN && request->order != WORKER_TALK) {
         to = dup2(to, WORKER_FD); /* a reader that hangs must not keep the worker's socket open */
         close_range(WORKER_FD + 1, ~0U, 0);
-        _exit(request->order == WORKER_READ ? (int)read_file(text, (enum worker_rule)request->rule, to)
-                                            : (int)executable_compare((pid_t)request->rule, text, length));
+        _exit(work(request, text, length, to));
     }
     run_program(text, length, request->order == WORKER_TALK, to);
 }
@@ -145,6 +165,7 @@ static void take_request(int socket)
         kill_job(request.id, (int)request.rule);
     else
         start_job(socket, &request, text, length, to);
+    explicit_bzero(text, length);
 }
 
 static void reap(int socket)

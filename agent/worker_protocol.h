@@ -5,10 +5,11 @@
 #include "worker.h"
 #include <stdint.h>
 
-enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL, WORKER_TALK, WORKER_COMPARE };
+enum worker_order { WORKER_READ = 1, WORKER_RUN, WORKER_KILL, WORKER_TALK, WORKER_COMPARE, WORKER_DERIVE };
 
-/* Agent to worker. For READ, RUN and COMPARE the write end of a pipe comes along (SCM_RIGHTS), for TALK an end of a
- * socketpair; the text follows the record: a path, or the words of a command, each ended by a NUL. */
+/* Agent to worker. For READ, RUN, COMPARE and DERIVE the write end of a pipe comes along (SCM_RIGHTS), for TALK an end
+ * of a socketpair; the text follows the record: a path; the words of a command, each ended by a NUL; the parameters of
+ * seal_derive() and behind them a passphrase, which both sides wipe once it is sent and taken. */
 struct worker_request {
     uint64_t id;
     uint32_t order;

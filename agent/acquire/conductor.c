@@ -2,6 +2,7 @@
 
 #include "acquire/errand.h"
 #include "acquire/flight.h"
+#include "acquire/lock.h"
 #include "acquire/signin.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -28,7 +29,10 @@ int conductor_new(const struct conductor *parts, struct conductor **ret)
         return -ENOMEM;
     *conductor = *parts;
     int r = cache_new(&conductor->cache);
+    if (r == 0)
+        r = lock_new(conductor, &conductor->lock);
     if (r < 0) {
+        cache_free(conductor->cache);
         free(conductor);
         return r;
     }
@@ -50,6 +54,7 @@ struct conductor *conductor_free(struct conductor *conductor)
         free(holders);
     }
     errand_free_all(conductor);
+    lock_free(conductor->lock);
     cache_free(conductor->cache);
     config_free(conductor->config);
     free(conductor);
@@ -101,7 +106,7 @@ void watcher_cancel(struct watcher *watcher)
     watcher->entry = NULL;
 }
 
-static void end_watchers(struct entry *entry, const struct failure *why)
+void conductor_end_watchers(struct entry *entry, const struct failure *why)
 {
     while (entry->watchers) {
         struct watcher *watcher = entry->watchers;
@@ -222,6 +227,10 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
     struct entry *entry;
     bool alive;
     int64_t now = loop_now(conductor->loop);
+    if (conductor->locked) {
+        lock_failure(why);
+        return VERDICT_REFUSE;
+    }
     int r = holder_entry(conductor->cache, holder, request, &entry);
     if (r < 0) {
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE,
@@ -256,7 +265,7 @@ bool conductor_hit(struct conductor *conductor, struct entry *entry, const struc
     int64_t now = loop_now(conductor->loop);
     struct failure why;
     bool alive;
-    if (entry->holder->broken || entry_judge(entry, request, now, &why, &alive) != VERDICT_SERVE)
+    if (conductor->locked || entry->holder->broken || entry_judge(entry, request, now, &why, &alive) != VERDICT_SERVE)
         return false;
     entry->asked_ms = now;
     count_hit(conductor, entry);
@@ -280,7 +289,7 @@ void conductor_plan(struct conductor *conductor, struct entry *entry)
 {
     int64_t due = entry_renew_ms(entry, loop_now(conductor->loop));
     entry->renewer = conductor;
-    if (due < 0)
+    if (due < 0 || conductor->locked)
         timer_stop(&entry->timer);
     else
         (void)timer_start(conductor->loop, &entry->timer, due, on_renewal, entry); /* without it: renewed on demand */
@@ -370,7 +379,7 @@ static void land_failure(struct flight *flight, const struct failure *failure)
         why = *entry->failed; /* it knows the time of the next try */
     if (failure->kind == FAILURE_LOGIN_REQUIRED) {
         set_failure(&flight->holder->signed_out, failure);
-        end_watchers(entry, failure);
+        conductor_end_watchers(entry, failure);
     }
     if (failure->credentials)
         set_failure(&flight->holder->refused, failure);
@@ -420,6 +429,7 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
                     (long long)(entry->life_ms / 1000));
         failure = &why;
     }
+    lock_entry(conductor, entry);
     entry->flight = NULL; /* whoever asks from now on starts a flight of their own */
     entry->landing = flight;
     if (failure)
@@ -440,7 +450,7 @@ static void drop_entries(struct conductor *conductor, struct holder *holder, con
 {
     while (holder->entries) {
         struct entry *entry = holder->entries;
-        end_watchers(entry, why);
+        conductor_end_watchers(entry, why);
         if (entry->flight)
             entry->flight->entry = NULL; /* it flies on, for a new refresh token must not be lost */
         if (entry->landing)
@@ -460,7 +470,7 @@ void conductor_drop(struct conductor *conductor, struct holder *holder, const st
 void conductor_forget_sign_in(struct holder *holder)
 {
     keeper_note_sign_in(holder, NULL);
-    keeper_forget_unsaved(holder);
+    holder_forget_unsaved(holder);
     holder->looked = false;
     holder->sign_in++;
 }

@@ -23,6 +23,8 @@ struct conductor {
     struct errand *errands; /* a ring, made with the first */
     struct login *logins;   /* under way */
     size_t login_count;
+    struct lock *lock;
+    bool locked;        /* nobody is served; see lock.h */
     uint64_t rounds;    /* in which watchers were told */
     int64_t started_at; /* epoch */
     owner_text self;
@@ -83,5 +85,7 @@ void conductor_forget_sign_in(struct holder *);
 void conductor_forgive(struct conductor *, struct holder *);
 /* (Re)sets the timer of an entry's renewal. */
 void conductor_plan(struct conductor *, struct entry *);
+/* Ends whoever watches it. */
+void conductor_end_watchers(struct entry *, const struct failure *why);
 /* What a flight brought: tokens (their strings may be taken) or a failure. */
 void conductor_landed(struct conductor *, struct flight *, struct tokens *, const struct failure *);

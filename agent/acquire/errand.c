@@ -1,6 +1,7 @@
 #include "acquire/errand.h"
 
 #include "acquire/flight.h"
+#include "acquire/lock.h"
 #include "acquire/secret_source.h"
 #include "cleanup.h"
 #include "log.h"
@@ -77,6 +78,7 @@ static void end(struct errand *errand, const struct errand_result *result)
         fn(arg, result);
     if (moving && (holder = cache_find(errand->conductor->cache, errand->profile->name)))
         flight_start_next(holder);
+    lock_again(errand->conductor);
     errand_free(errand);
 }
 

@@ -1,11 +1,13 @@
 #include "acquire/flight.h"
 
+#include "acquire/lock.h"
 #include "acquire/secret_source.h"
 #include "acquire/signin.h"
 #include "acquire/verification.h"
 #include "authority/url.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "environment.h"
 #include "limits.h"
 #include <errno.h>
 #include <sys/random.h>
@@ -140,6 +142,7 @@ static void take_http(struct flight *flight)
         .timeout_ms = flight->profile->timeout_ms,
     };
     note_sent(flight);
+    flight->sent = true;
     int r = http_start(flight->conductor->http, &request, on_http, flight, &flight->http);
     if (r < 0)
         fail_internal(flight, r);
@@ -207,6 +210,7 @@ static void take_secret(struct flight *flight)
     if (r < 0) {
         answer_later(flight, r, &why);
     } else if (!flight->job) {
+        flight->typed = secret_ref(environment_secret(source->value)); /* it may be sealed before it is used */
         answer_later(flight, 0, NULL);
         flight->later.body = value;
     }
@@ -264,11 +268,18 @@ static bool await_other(struct flight *flight)
 static void restart(struct flight *flight)
 {
     note_person(flight);
+    if (flight->conductor->locked) { /* what it was to bring to its end is in the store */
+        struct failure why;
+        lock_failure(&why);
+        fail_step(flight, &why);
+        return;
+    }
     if (flight->restarts++ >= MOST_RESTARTS) {
         fail_internal(flight, -EAGAIN);
         return;
     }
     end_machine(flight);
+    flight->sent = false; /* not what it begins with now */
     if (!await_other(flight))
         start_machine(flight);
 }
@@ -287,7 +298,7 @@ static void on_saved(void *arg, int error, const struct failure *why)
         keeper_note_sign_in(flight->holder, flight->step.save);
     if (!error && flight->op == GRANT_LOGIN) {
         flight->sign_in = ++flight->holder->sign_in;
-        keeper_forget_unsaved(flight->holder);
+        holder_forget_unsaved(flight->holder);
     }
     answer(flight, &given);
 }
@@ -374,6 +385,7 @@ static void land(struct flight *flight)
     else
         conductor_landed(conductor, flight, tokens, failure);
     flight_free(flight);
+    lock_again(conductor);
 }
 
 static void on_dropped(void *arg, int error, const struct failure *why)
@@ -570,6 +582,8 @@ static void on_start(void *arg)
 void flight_start_next(struct holder *holder)
 {
     bool busy = holder->moving;
+    if (holder->flights && holder->flights->conductor->locked)
+        return;
     for (struct flight *flight = holder->flights; flight; flight = flight->next)
         busy |= flight->serial && flight->running;
     for (struct flight *flight = holder->flights; flight; flight = flight->next) {
@@ -637,6 +651,22 @@ void flight_free(struct flight *flight)
         cache_remove(conductor->cache, holder);
     else
         flight_start_next(holder);
+}
+
+void flight_ground(struct flight *flight, const struct failure *why)
+{
+    while (flight->waiters.next != &flight->waiters) {
+        struct waiter *waiter = flight->waiters.next;
+        waiter_cancel(waiter);
+        waiter->done(waiter->arg, NULL, why);
+    }
+    if (flight->op == GRANT_LOGIN)
+        login_landed(flight, NULL, why);
+    else if (flight->sent && flight->serial)
+        return;
+    else if (flight->op == GRANT_REVOKE)
+        logout_refused(flight, why);
+    flight_free(flight);
 }
 
 void flight_free_all(struct holder *holder)

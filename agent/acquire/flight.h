@@ -18,6 +18,7 @@ struct flight {
     enum grant_op op;
     bool serial; /* uses the refresh token: one at a time for a holder */
     bool running;
+    bool sent;           /* the authority may have seen the refresh token: its answer must not be lost */
     struct flight *next; /* of the same holder, in order */
     struct request request;
     struct waiter waiters;         /* a ring */
@@ -48,7 +49,7 @@ struct flight {
     struct timer timer;
     struct task task;
     struct answer later;  /* an answer that is given from a task */
-    struct secret *typed; /* by a person, for ASK: what `later` points to */
+    struct secret *typed; /* an answer to ASK, or the environment's to SECRET, until it has been given */
 };
 
 /* Makes a flight and puts it at the end of its holder's queue; it starts by itself when it may. -ENOMEM. */
@@ -59,6 +60,8 @@ void flight_start_next(struct holder *);
 void flight_free(struct flight *);
 /* Gives what a person typed to a flight whose step is ASK; false: it does not ask, or was told already. */
 bool flight_type(struct flight *, struct secret *);
+/* The agent is locked: who waits is told, and it ends, unless its answer must not be lost. */
+void flight_ground(struct flight *, const struct failure *why);
 /* Puts what it brought into an entry (see entry_put). */
 int flight_put(const struct flight *, struct entry *, struct tokens *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */

@@ -1,5 +1,6 @@
 #include "acquire/keeper.h"
 
+#include "acquire/lock.h"
 #include "cleanup.h"
 #include "json.h"
 #include "log.h"
@@ -100,15 +101,6 @@ void keeper_note_sign_in(struct holder *holder, const struct credential *credent
         holder->identity = malloc(sizeof(credential->identity));
     if (holder->identity)
         *holder->identity = credential->identity;
-}
-
-void keeper_forget_unsaved(struct holder *holder)
-{
-    if (!holder->unsaved)
-        return;
-    credential_clear(holder->unsaved);
-    free(holder->unsaved);
-    holder->unsaved = NULL;
 }
 
 static void tell(struct keeper *keeper, int error, const struct failure *why)
@@ -259,7 +251,7 @@ static void saved(struct keeper *keeper, uint64_t version)
 {
     keeper->version = version;
     keeper->holder->unsent = false;
-    keeper_forget_unsaved(keeper->holder);
+    holder_forget_unsaved(keeper->holder);
     tell(keeper, 0, NULL);
 }
 
@@ -269,7 +261,7 @@ static void conflict(struct keeper *keeper, const struct store_result *result)
     struct credential newer;
     struct failure why;
     if (!result->value || credential_read(result->value, &newer) < 0) {
-        keeper_forget_unsaved(keeper->holder);
+        holder_forget_unsaved(keeper->holder);
         failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE,
                     result->version ? "somebody else signed in to this profile elsewhere, under other settings"
                                     : "somebody signed out of this profile elsewhere");
@@ -279,7 +271,7 @@ static void conflict(struct keeper *keeper, const struct store_result *result)
     bool ours = span_equals(secret_span(result->value), secret_span(keeper->value)); /* the answer to it was lost */
     bool rotated = keeper->has_held && !same_token(&keeper->held, &keeper->saving);
     bool person = same_person(&newer, &keeper->saving);
-    keeper_forget_unsaved(keeper->holder);
+    holder_forget_unsaved(keeper->holder);
     if (ours) {
         credential_clear(&newer);
         saved(keeper, result->version);
@@ -306,9 +298,10 @@ static void remember_unsaved(struct keeper *keeper)
         free(copy);
         return;
     }
-    keeper_forget_unsaved(holder);
+    holder_forget_unsaved(holder);
     holder->unsaved = copy;
     holder->unsaved_version = keeper->version;
+    lock_unsaved(keeper->conductor, holder);
 }
 
 static int put(struct keeper *);
@@ -389,6 +382,10 @@ int keeper_drop(struct keeper *keeper, keeper_fn *fn, void *arg)
 
 void keeper_end(struct keeper *keeper)
 {
+    if (keeper->call && keeper->saving.sending) { /* the mark will be there, and nothing is sent */
+        keeper->holder->unsent = true;
+        keeper->holder->unsent_repeat = keeper->saving.uncertain;
+    }
     store_cancel(keeper->call);
     keeper->call = NULL;
     secret_unref(keeper->value);

@@ -50,6 +50,5 @@ void keeper_end(struct keeper *); /* cancels, and wipes */
 
 /* Takes note of who signed in, and that the store was asked. NULL: nobody. */
 void keeper_note_sign_in(struct holder *, const struct credential *);
-void keeper_forget_unsaved(struct holder *);
 /* StoreUnavailable in the store's own words. */
 void keeper_failure(struct failure *, const char *what, const struct store_result *);

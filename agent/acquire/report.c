@@ -47,6 +47,8 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
     }
     if ((profile->grant->ops & GRANT_LOGIN) && holder && holder->looked && !holder->identity)
         ret->state = "login_required";
+    if (conductor->locked)
+        ret->state = "locked";
     if (!holder)
         return;
     if (holder->identity && *holder->identity->account)
@@ -63,4 +65,6 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
                        profile->name);
     }
     report_entry(conductor, holder, ret);
+    if (conductor->locked)
+        ret->state = "locked";
 }

@@ -1,6 +1,7 @@
 #include "acquire/signin.h"
 
 #include "acquire/flight.h"
+#include "acquire/lock.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "limits.h"
@@ -157,6 +158,10 @@ int conductor_logout(struct conductor *conductor, struct holder *holder, struct 
 {
     static const struct request plain = {.min_valid_s = -1};
     struct flight *flight;
+    if (conductor->locked) { /* in the midst of logout --all */
+        lock_failure(why);
+        return -1;
+    }
     if (!(holder->profile->grant->ops & GRANT_REVOKE)) {
         forget(conductor, holder);
         return 1;
@@ -181,6 +186,16 @@ void logout_cancel(struct logout *logout)
 void logout_forget(struct flight *flight)
 {
     forget(flight->conductor, flight->holder);
+}
+
+void logout_refused(struct flight *flight, const struct failure *why)
+{
+    struct logout *logout = flight->logout;
+    flight->logout = NULL;
+    if (!logout)
+        return;
+    logout->flight = NULL;
+    logout->done(logout->arg, false, why);
 }
 
 void logout_landed(struct flight *flight, bool revoked, const struct failure *failure)

@@ -41,5 +41,6 @@ void logout_cancel(struct logout *); /* the sign-out goes on */
 bool login_accepts(const struct flight *, const struct identity *);
 /* Called by the conductor when a flight of LOGIN or REVOKE has ended. */
 void login_landed(struct flight *, struct tokens *, const struct failure *);
-void logout_forget(struct flight *); /* before, unless somebody has signed in since */
+void logout_forget(struct flight *);                          /* before, unless somebody has signed in since */
+void logout_refused(struct flight *, const struct failure *); /* it did not come to it */
 void logout_landed(struct flight *, bool revoked, const struct failure *);

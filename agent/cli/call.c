@@ -19,15 +19,21 @@ int agent_call_more(struct context *context, const char *method, json_object *pa
     return r;
 }
 
-int agent_call(struct context *context, const char *method, json_object *parameters, json_object **ret)
+static int call_within(struct context *context, const char *method, json_object *parameters, int64_t patience_ms,
+                       json_object **ret)
 {
     bool continues;
     int r = client_start(context->handle, CALL_OTHER, method, parameters, false);
     if (r == 0)
-        r = client_next(context->handle, clock_boot_ms() + LIMIT_CALL_MS, ret, &continues);
+        r = client_next(context->handle, clock_boot_ms() + patience_ms, ret, &continues);
     if (r < 0 && context->handle->call != CALL_NONE)
         client_drop(context->handle);
     return r;
+}
+
+int agent_call(struct context *context, const char *method, json_object *parameters, json_object **ret)
+{
+    return call_within(context, method, parameters, LIMIT_CALL_MS, ret);
 }
 
 void call_text(struct call *call, const char *name, const char *value)
@@ -50,6 +56,7 @@ int call_run(struct context *context, struct call *call, json_object **ret)
     int r = call->failed ? report(context, MLTOKEN_ENOMEM, call->failure, call->profile) : context_open(context);
     if (r != EXIT_DONE)
         return r;
-    int error = agent_call(context, call->method, TAKE_PTR(parameters), ret);
+    int64_t patience_ms = call->patience_ms ? call->patience_ms : LIMIT_CALL_MS;
+    int error = call_within(context, call->method, TAKE_PTR(parameters), patience_ms, ret);
     return error < 0 ? report(context, error, call->failure, call->profile) : EXIT_DONE;
 }

@@ -27,6 +27,7 @@ enum exit_code { /* INTERFACE section 4 */
 struct context {
     const char *socket; /* --socket, or NULL */
     bool json, quiet;
+    bool no_start;          /* when no agent runs, none is started */
     mltoken_handle *handle; /* after context_open() */
 };
 
@@ -37,6 +38,8 @@ int command_status(struct context *, int argc, char **argv);
 int command_show(struct context *, int argc, char **argv);
 int command_verify(struct context *, int argc, char **argv);
 int command_secret(struct context *, int argc, char **argv);
+int command_lock(struct context *, int argc, char **argv);
+int command_unlock(struct context *, int argc, char **argv);
 int command_exec(struct context *, int argc, char **argv);
 int command_config(struct context *, int argc, char **argv);
 int command_log(struct context *, int argc, char **argv);
@@ -55,6 +58,7 @@ struct call {
     const char *method;  /* with its interface */
     const char *failure; /* "cannot sign out" */
     const char *profile; /* which it is about, to be named in a complaint; or NULL */
+    int64_t patience_ms; /* 0: LIMIT_CALL_MS */
     json_object *parameters;
     bool failed;
 };

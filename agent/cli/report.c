@@ -132,6 +132,9 @@ static void add_advice(struct buffer *line, const struct context *context, int c
     case MLTOKEN_ESECRETMISSING:
         buffer_text(line, "; see its source in the configuration, mltoken.conf(5)");
         break;
+    case MLTOKEN_ELOCKED:
+        buffer_text(line, "; unlock it with: mltoken unlock");
+        break;
     case MLTOKEN_ELOGINREQUIRED:
         buffer_format(line, "; sign in with: mltoken login%s%s", blank, name);
         break;

@@ -147,7 +147,7 @@ int context_open(struct context *context)
     mltoken_handle *handle = context->handle;
     client_enter(handle); /* the command has one thread: it holds its handle for life */
     r = client_connect(handle);
-    if (r == MLTOKEN_ENOAGENT && may_start(&handle->path)) {
+    if (r == MLTOKEN_ENOAGENT && !context->no_start && may_start(&handle->path)) {
         _cleanup_buffer_ struct buffer said = BUFFER(4096);
         int64_t deadline = clock_boot_ms() + START_MS;
         int error = start(context->socket, &said, deadline);

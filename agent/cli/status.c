@@ -128,6 +128,7 @@ static void agent_line(struct buffer *to, const struct context *context, json_ob
 {
     char version[64], store[LIMIT_TEXT], since[TIME_SIZE];
     int64_t pid = 0, started = 0;
+    bool locked = false;
     if (!agent) { /* get.sock does not tell */
         buffer_format(to, "agent at %s\n", context->handle->path.agent);
         return;
@@ -137,8 +138,9 @@ static void agent_line(struct buffer *to, const struct context *context, json_ob
     (void)json_integer(agent, "pid", &pid);
     (void)json_integer(agent, "startedAt", &started);
     output_time(since, started);
-    buffer_format(to, "agent %s, pid %lld, since %s, store %s, at %s\n", version, (long long)pid, since, store,
-                  context->handle->path.agent);
+    (void)json_boolean(agent, "locked", &locked);
+    buffer_format(to, "agent %s, %spid %lld, since %s, store %s, at %s\n", version, locked ? "locked, " : "",
+                  (long long)pid, since, store, context->handle->path.agent);
     cell_text(agent, "lockOn", store, sizeof(store));
     if (strcmp(store, "-") != 0)
         buffer_format(to, "lock_on %s\n", store);

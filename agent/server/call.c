@@ -176,6 +176,8 @@ static void run(struct call *call, const char *name, json_object *parameters)
         call_error(call, MESSAGE_SERVICE ".ExpectedMore", NULL);
     } else if (wrong) {
         call_invalid_parameter(call, wrong);
+    } else if (call->connection->server->conductor->locked && !method->while_locked) {
+        call_error(call, MESSAGE_INTERFACE ".Locked", NULL);
     } else {
         method->run(call, parameters);
     }
@@ -218,6 +220,7 @@ struct call *call_free(struct call *call)
     logout_cancel(&call->logout);
     verification_cancel(call->verification);
     errand_cancel(call->errand);
+    lock_call_cancel(&call->lock);
     free(call->kept);
     for (size_t i = 0; i < call->name_count; i++)
         free(call->names[i]);

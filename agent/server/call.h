@@ -4,6 +4,7 @@
 #pragma once
 
 #include "acquire/errand.h"
+#include "acquire/lock.h"
 #include "acquire/signin.h"
 #include "acquire/verification.h"
 #include "json.h"
@@ -31,6 +32,7 @@ struct call {
     struct logout logout;
     struct verification *verification;
     struct errand *errand;
+    struct lock_call lock;
     struct failure *kept; /* logout: why a store could not forget; NULL: they all did */
     char **names;         /* logout: those that are left */
     size_t name_count;
@@ -62,7 +64,8 @@ struct method {
     const char *name;
     void (*run)(struct call *, json_object *parameters);
     bool needs_more;
-    bool limited; /* get.sock answers it too */
+    bool limited;      /* get.sock answers it too */
+    bool while_locked; /* the others are answered with Locked then */
     struct parameter parameters[8];
 };
 
@@ -81,6 +84,8 @@ void method_verify(struct call *, json_object *);
 void method_list_secrets(struct call *, json_object *);
 void method_set_secret(struct call *, json_object *);
 void method_move_secrets(struct call *, json_object *);
+void method_lock(struct call *, json_object *);
+void method_unlock(struct call *, json_object *);
 void method_status(struct call *, json_object *);
 void method_get_info(struct call *, json_object *);
 void method_get_description(struct call *, json_object *);

@@ -103,6 +103,7 @@ static void status_on(void *arg)
     (void)json_put_time(reply, "startedAt", conductor->started_at);
     stores_describe(conductor->stores, conductor->config->store, &store);
     (void)json_put_text(reply, "store", buffer_error(&store) ? "" : store.data);
+    (void)json_put_boolean(reply, "locked", conductor->locked);
     if (conductor->lock_on)
         (void)lock_on_describe(conductor->lock_on, &lock_on);
     (void)json_put_text(reply, "lockOn", lock_on.length && !buffer_error(&lock_on) ? lock_on.data : NULL);

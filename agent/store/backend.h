@@ -3,7 +3,7 @@
 
 #include "store/store.h"
 
-enum store_op { STORE_GET, STORE_PUT, STORE_DROP, STORE_LIST };
+enum store_op { STORE_GET, STORE_PUT, STORE_DROP, STORE_LIST, STORE_OPEN, STORE_LOCK };
 
 /* Owned by the store that it is in, from its start to its end; a cancelled one goes on without fn. */
 struct store_call {
@@ -14,6 +14,7 @@ struct store_call {
     char binding[STORE_BINDING + 1];
     struct secret *value;
     uint64_t expect;
+    bool fresh;   /* open */
     store_fn *fn; /* NULL: nobody waits for it any more */
     void *arg;
     struct store_call *inner; /* for a kind that passes calls on */
@@ -23,6 +24,9 @@ struct store_call {
 struct store_kind {
     void (*added)(struct store *); /* a call was put at the end of the ring */
     const char *(*waiting)(const struct store *);
+    const char *(*refusing)(const struct store *); /* may be NULL, as the two below */
+    int (*lock)(struct store *, struct seal *);
+    int (*unlock)(struct store *, struct seal_key *);
     void (*free)(struct store *);
 };
 

@@ -58,6 +58,9 @@ static int pass(struct store *to, struct store_call *call)
         return store_put(to, &key, call->value, call->expect, on_inner, call, &call->inner);
     case STORE_DROP:
         return store_drop(to, call->profile, call->name, on_inner, call, &call->inner);
+    case STORE_OPEN:
+    case STORE_LOCK: /* those are said to the candidates themselves */
+        return -EINVAL;
     case STORE_LIST:
         break;
     }

@@ -6,7 +6,8 @@
 struct item {
     char *profile, *name;
     char binding[STORE_BINDING + 1];
-    struct secret *value;
+    struct secret *value; /* one of both */
+    struct box *sealed;
     uint64_t version;
 };
 
@@ -15,6 +16,7 @@ struct memory {
     struct task task;
     void *items; /* a tree by profile and name */
     uint64_t last_version;
+    struct seal *seal; /* the agent is locked */
 };
 
 static struct memory *memory_of(struct store *store)
@@ -42,6 +44,7 @@ static void item_free(void *pointer)
     if (!item)
         return;
     secret_unref(item->value);
+    box_free(item->sealed);
     free(item->profile);
     free(item->name);
     free(item);
@@ -52,6 +55,8 @@ static void get(struct memory *memory, struct store_call *call)
     struct item *item = find(memory, call);
     if (!item) {
         store_answer_error(call, STORE_MISSING, "nothing is kept under this name");
+    } else if (!item->value) {
+        store_answer_error(call, STORE_LOCKED, "the agent is locked: mltoken unlock");
     } else if (memcmp(item->binding, call->binding, STORE_BINDING) != 0) {
         struct store_result bound = {
             .error = STORE_BOUND, .reason = "it was stored for other receivers", .version = item->version};
@@ -77,10 +82,28 @@ static struct item *add(struct memory *memory, const struct store_call *call)
     return item;
 }
 
+/* Puts its value in, sealed while the agent is locked. */
+static int take(struct memory *memory, struct item *item, struct secret *value)
+{
+    struct box *sealed = NULL;
+    int r = memory->seal ? seal_close_secret(memory->seal, value, &sealed) : 0;
+    if (r < 0)
+        return r;
+    secret_unref(item->value);
+    box_free(item->sealed);
+    item->value = sealed ? NULL : secret_ref(value);
+    item->sealed = sealed;
+    return 0;
+}
+
 static void put(struct memory *memory, struct store_call *call)
 {
     struct item *item = find(memory, call);
     uint64_t there = item ? item->version : 0;
+    if (call->expect != STORE_ANY && call->expect != there && item && !item->value) {
+        store_answer_error(call, STORE_LOCKED, "another version is kept, and the agent is locked: mltoken unlock");
+        return;
+    }
     if (call->expect != STORE_ANY && call->expect != there) {
         bool ours = item && memcmp(item->binding, call->binding, STORE_BINDING) == 0;
         struct store_result conflict = {.error = STORE_CONFLICT,
@@ -97,8 +120,11 @@ static void put(struct memory *memory, struct store_call *call)
         store_answer_error(call, -ENOMEM, "out of memory");
         return;
     }
-    secret_unref(item->value);
-    item->value = secret_ref(call->value);
+    int r = take(memory, item, call->value);
+    if (r < 0) {
+        store_answer_error(call, r, "out of memory");
+        return;
+    }
     memcpy(item->binding, call->binding, sizeof(item->binding));
     item->version = ++memory->last_version;
     struct store_result kept = {.version = item->version};
@@ -171,14 +197,62 @@ static void on_task(void *arg)
             put(memory, call);
         else if (call->op == STORE_DROP)
             drop(memory, call);
-        else
+        else if (call->op == STORE_LIST)
             list(memory, call);
+        else if (call->op == STORE_LOCK)
+            store_answer(call, &(struct store_result){0});
+        else
+            store_answer_error(call, STORE_UNAVAILABLE, "no passphrase opens the memory store");
     }
 }
 
 static void added(struct store *store)
 {
     task_start(store->loop, &memory_of(store)->task, on_task, store);
+}
+
+/* ---- the lock: values are changed where they are, the tree stays as it is ---- */
+
+struct turn {
+    struct memory *memory;
+    struct seal_key *key; /* NULL: seals */
+    int error;
+};
+
+static int open_item(struct item *item, struct seal_key *key)
+{
+    int r = item->sealed ? seal_open_secret(key, item->sealed, &item->value) : 0;
+    if (r == 0)
+        item->sealed = box_free(item->sealed);
+    return r;
+}
+
+static void turn_item(const void *node, VISIT which, void *closure)
+{
+    struct turn *turn = closure;
+    struct item *item = *(struct item *const *)node;
+    if (which != postorder && which != leaf)
+        return;
+    int r = turn->key ? open_item(item, turn->key) : item->value ? take(turn->memory, item, item->value) : 0;
+    if (r < 0)
+        turn->error = r;
+}
+
+static int memory_lock(struct store *store, struct seal *seal)
+{
+    struct turn turn = {.memory = memory_of(store)};
+    turn.memory->seal = seal;
+    if (seal)
+        twalk_r(turn.memory->items, turn_item, &turn);
+    return turn.error;
+}
+
+static int memory_unlock(struct store *store, struct seal_key *key)
+{
+    struct turn turn = {.memory = memory_of(store), .key = key};
+    turn.memory->seal = NULL;
+    twalk_r(turn.memory->items, turn_item, &turn);
+    return turn.error;
 }
 
 static void memory_free(struct store *store)
@@ -191,7 +265,8 @@ static void memory_free(struct store *store)
 
 int store_memory_new(struct loop *loop, struct store **ret)
 {
-    static const struct store_kind kind = {.added = added, .free = memory_free};
+    static const struct store_kind kind = {
+        .added = added, .lock = memory_lock, .unlock = memory_unlock, .free = memory_free};
     struct memory *memory = calloc(1, sizeof(*memory));
     if (!memory || store_init(&memory->store, &kind, loop, "memory") < 0) {
         free(memory);

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "store/backend.h"
 #include "store/child.h"
+#include "store/opening.h"
 #include "text.h"
 #include <stdio.h>
 
@@ -19,8 +20,10 @@ struct process {
     bool greeted, asked; /* the program said hello; the first call is under way */
     bool waited;         /* the present call's deadline was put off already */
     bool outdated;       /* it was started with another setting */
+    bool telling;        /* it is being told the passphrase, before the first call */
+    struct opening opening;
     uint64_t last_id;
-    char waiting[LIMIT_TEXT];
+    char waiting[LIMIT_TEXT], refusing[LIMIT_TEXT];
 };
 
 static void pump(struct process *);
@@ -37,7 +40,7 @@ static void end_program(struct process *process)
 {
     timer_stop(&process->deadline);
     child_end(&process->child, process->waited);
-    process->greeted = process->asked = process->waited = false;
+    process->greeted = process->asked = process->waited = process->telling = process->opening.told = false;
     *process->waiting = '\0';
 }
 
@@ -86,6 +89,13 @@ static void give_up(struct process *process, const char *problem)
     pump(process);
 }
 
+/* Of the request at hand. */
+static int64_t patience(struct process *process)
+{
+    const struct store_call *call = store_first(&process->store);
+    return process->telling || (call && call->op == STORE_OPEN) ? LIMIT_DERIVE_MS : LIMIT_STORE_MS;
+}
+
 static void on_deadline(void *arg)
 {
     struct process *process = arg;
@@ -94,8 +104,8 @@ static void on_deadline(void *arg)
         (void)snprintf(reason, sizeof(reason), "store %s waited in vain: %.300s", process->store.name,
                        process->waiting);
     else
-        (void)snprintf(reason, sizeof(reason), "store %s does not answer within %d s", process->store.name,
-                       LIMIT_STORE_MS / 1000);
+        (void)snprintf(reason, sizeof(reason), "store %s does not answer within %lld s", process->store.name,
+                       (long long)patience(process) / 1000);
     end_program(process);
     say(process, reason);
     fail_all(process, STORE_FAILED, reason);
@@ -107,7 +117,8 @@ static void on_deadline(void *arg)
 static void ended(struct process *process)
 {
     struct store_call *call = process->asked ? store_first(&process->store) : NULL;
-    bool again = call && process->greeted && call->op != STORE_PUT && !call->again;
+    bool twice = call && call->op != STORE_PUT && !(call->op == STORE_OPEN && call->fresh);
+    bool again = twice && process->greeted && !call->again;
     if (again)
         call->again = true;
     if (call && !again)
@@ -187,13 +198,46 @@ static void answer_list(struct process *process, struct store_call *call, struct
     store_answer(call, &(struct store_result){.items = items, .item_count = (size_t)count});
 }
 
+/* What an answer means for the calls to come. A program that cannot forget its keys is ended: that does it. */
+static void note_answer(struct process *process, const struct store_call *call, const struct store_result *result)
+{
+    bool ordinary = call->op != STORE_OPEN && call->op != STORE_LOCK;
+    if (ordinary && result->error == STORE_LOCKED)
+        text_clean_into(process->refusing, sizeof(process->refusing), span_of(result->reason));
+    else if (result->error == 0 && call->op != STORE_LOCK)
+        *process->refusing = '\0';
+    if (call->op == STORE_OPEN && result->error == 0) {
+        process->opening.told = true;
+        (void)opening_keep(&process->opening, call->value); /* else a program that is started anew waits for a person */
+    }
+    if (call->op == STORE_LOCK)
+        process->opening.told = false;
+    if (call->op == STORE_LOCK && result->error != 0) {
+        end_program(process);
+        pump(process);
+    }
+}
+
+/* The program has been told the passphrase. When that does not open the store any more, the calls will say so. */
+static void answer_telling(struct process *process, const struct store_frame *frame, bool ok)
+{
+    settle(process);
+    process->telling = false;
+    process->opening.told = true;
+    if (!ok)
+        log_event(LOG_LEVEL_WARNING, "the passphrase that opened a store does so no longer", "STORE",
+                  process->store.name, "REASON", store_frame_text(frame, "reason"), NULL);
+    pump(process);
+}
+
 /* The frame is in the way no longer when this is called: what it points to is. */
 static void answer_call(struct process *process, struct store_call *call, const struct store_frame *frame, int error)
 {
     struct store_result result = {.error = error, .reason = store_frame_text(frame, "reason")};
     _cleanup_secret_ struct secret *value = NULL;
+    bool versioned = call->op == STORE_GET || call->op == STORE_PUT;
     if (store_frame_number(frame, "version", 0, &result.version) < 0 ||
-        (error == 0 && call->op != STORE_DROP && result.version == 0)) {
+        (error == 0 && versioned && result.version == 0)) {
         give_up(process, "answered without a version");
         return;
     }
@@ -207,6 +251,7 @@ static void answer_call(struct process *process, struct store_call *call, const 
     if (result.error && !result.reason)
         result.reason = "no reason was given";
     settle(process);
+    note_answer(process, call, &result);
     store_answer(call, &result);
 }
 
@@ -241,6 +286,10 @@ static void take_frame(struct process *process, const struct store_frame *frame)
     }
     if (strcmp(result, "waiting") == 0) {
         note_waiting(process, frame);
+        return;
+    }
+    if (process->telling) {
+        answer_telling(process, frame, strcmp(result, "ok") == 0);
         return;
     }
     for (size_t i = 0; i < ELEMENTS(plain); i++)
@@ -290,8 +339,8 @@ static void on_bytes(void *arg, uint32_t events)
 
 static int send_request(struct process *process, const struct store_call *call)
 {
-    static const char *const ops[] = {
-        [STORE_GET] = "get", [STORE_PUT] = "put", [STORE_DROP] = "drop", [STORE_LIST] = "list"};
+    static const char *const ops[] = {[STORE_GET] = "get",   [STORE_PUT] = "put",     [STORE_DROP] = "drop",
+                                      [STORE_LIST] = "list", [STORE_OPEN] = "unlock", [STORE_LOCK] = "lock"};
     char id[24], expect[24];
     (void)snprintf(id, sizeof(id), "%llu", (unsigned long long)++process->last_id);
     (void)snprintf(expect, sizeof(expect), "%llu", (unsigned long long)call->expect);
@@ -302,6 +351,7 @@ static int send_request(struct process *process, const struct store_call *call)
         {"name", call->name},
         {"binding", *call->binding ? call->binding : NULL},
         {"expect", call->op == STORE_PUT && call->expect != STORE_ANY ? expect : NULL},
+        {"new", call->fresh ? "1" : NULL},
     };
     return child_send(&process->child, fields, ELEMENTS(fields),
                       call->value ? secret_span(call->value) : (struct span){0});
@@ -336,9 +386,16 @@ static void on_task(void *arg)
     if (process->outdated)
         end_program(process);
     process->outdated = false;
+    if (call->op == STORE_LOCK && !child_runs(&process->child)) { /* who does not run knows nothing */
+        store_answer(call, &(struct store_result){0});
+        pump(process);
+        return;
+    }
     if (start_if_needed(process) < 0)
         return;
-    int r = send_request(process, call);
+    const struct store_call tell = {.op = STORE_OPEN, .value = opening_due(&process->opening)};
+    process->telling = tell.value && call->op != STORE_OPEN && call->op != STORE_LOCK;
+    int r = send_request(process, process->telling ? &tell : call);
     if (r < 0) {
         store_answer_error(call, r, r == -EMSGSIZE ? "the secret is too long to be kept" : strerror(-r));
         pump(process);
@@ -346,7 +403,7 @@ static void on_task(void *arg)
     }
     process->asked = true;
     process->waited = false;
-    (void)timer_start(process->store.loop, &process->deadline, loop_now(process->store.loop) + LIMIT_STORE_MS,
+    (void)timer_start(process->store.loop, &process->deadline, loop_now(process->store.loop) + patience(process),
                       on_deadline, process);
 }
 
@@ -368,12 +425,36 @@ static const char *waiting(const struct store *store)
     return *process->waiting ? process->waiting : NULL;
 }
 
+static const char *refusing(const struct store *store)
+{
+    const struct process *process = (const struct process *)(const void *)store;
+    return *process->refusing ? process->refusing : NULL;
+}
+
+/* Who locks the agent does not answer the question that a program is asking. */
+static int process_lock(struct store *store, struct seal *seal)
+{
+    struct process *process = process_of(store);
+    int r = opening_lock(&process->opening, seal);
+    if (process->waited) {
+        end_program(process);
+        fail_all(process, STORE_FAILED, "the agent was locked");
+    }
+    return r;
+}
+
+static int process_unlock(struct store *store, struct seal_key *key)
+{
+    return opening_unlock(&process_of(store)->opening, key);
+}
+
 static void process_free(struct store *store)
 {
     struct process *process = process_of(store);
     child_free(&process->child);
     timer_stop(&process->deadline);
     task_stop(&process->task);
+    opening_forget(&process->opening);
     free(process->path);
     free(process);
 }
@@ -386,7 +467,12 @@ void store_process_renew(struct store *store)
 
 int store_process_new(struct loop *loop, const char *name, const char *path, char *const *setting, struct store **ret)
 {
-    static const struct store_kind kind = {.added = added, .waiting = waiting, .free = process_free};
+    static const struct store_kind kind = {.added = added,
+                                           .waiting = waiting,
+                                           .refusing = refusing,
+                                           .lock = process_lock,
+                                           .unlock = process_unlock,
+                                           .free = process_free};
     struct process *process = calloc(1, sizeof(*process));
     if (!process)
         return -ENOMEM;

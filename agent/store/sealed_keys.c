@@ -151,7 +151,7 @@ const struct sealed_key *keys_active(const struct keys *keys, bool passphrase_se
     if (keys->have[SEALED_PASSPHRASE - 1])
         return &keys->keys[SEALED_PASSPHRASE - 1];
     if (passphrase_set)
-        (void)trouble_set(trouble, "locked", "the sealed files wait for their passphrase");
+        (void)trouble_set(trouble, "locked", "the sealed files wait for their passphrase: mltoken unlock");
     else if (keys->have[SEALED_KEY_FILE - 1])
         return &keys->keys[SEALED_KEY_FILE - 1];
     else if (keys->key_file.kind)
@@ -159,7 +159,8 @@ const struct sealed_key *keys_active(const struct keys *keys, bool passphrase_se
     else
         (void)trouble_set(trouble, "unavailable",
                           "no key to seal files with: give the agent the systemd credential " CREDENTIAL
-                          ", or name a key file with key_file in [agent]");
+                          ", or set a passphrase with mltoken unlock --new, or name a key file with key_file in "
+                          "[agent]");
     return NULL;
 }
 
@@ -173,7 +174,7 @@ const struct sealed_key *keys_for(const struct keys *keys, const struct sealed_h
     if (keys->have[head->kind - 1])
         (void)trouble_set(trouble, "corrupt", "%s was sealed with %s that is not the present one", shown, kind);
     else if (head->kind == SEALED_PASSPHRASE)
-        (void)trouble_set(trouble, "locked", "%s was sealed with a passphrase, which is not here", shown);
+        (void)trouble_set(trouble, "locked", "%s was sealed with a passphrase: mltoken unlock", shown);
     else if (head->kind == SEALED_KEY_FILE && keys->key_file.kind)
         (void)trouble_set(trouble, keys->key_file.kind, "%s", keys->key_file.reason);
     else

@@ -219,8 +219,10 @@ enum vault_result vault_unlock(struct vault *vault, bool fresh, struct span pass
     else if (fresh)
         return set_passphrase(vault, passphrase, trouble);
     else if (vault->keys.have[SEALED_KEY_FILE - 1])
-        (void)trouble_set(trouble, "denied", "a key file opens the sealed files: there is no passphrase");
+        (void)trouble_set(trouble, "denied",
+                          "a key file opens the sealed files; mltoken unlock --new sets a passphrase in its place");
     else
-        (void)trouble_set(trouble, "unavailable", "no passphrase has been set for the sealed files");
+        (void)trouble_set(trouble, "unavailable",
+                          "no passphrase has been set for the sealed files: mltoken unlock --new sets one");
     return VAULT_FAIL;
 }

@@ -97,6 +97,29 @@ int store_list(struct store *store, const char *profile, store_fn *fn, void *arg
     return start(store, &(struct store_call){.op = STORE_LIST, .fn = fn, .arg = arg}, &key, ret);
 }
 
+int store_open(struct store *store, struct secret *passphrase, bool fresh, store_fn *fn, void *arg,
+               struct store_call **ret)
+{
+    const struct store_call model = {.op = STORE_OPEN, .value = passphrase, .fresh = fresh, .fn = fn, .arg = arg};
+    return start(store, &model, &(struct store_key){0}, ret);
+}
+
+int store_lock(struct store *store, struct seal *seal)
+{
+    return store->kind->lock ? store->kind->lock(store, seal) : 0;
+}
+
+int store_forget(struct store *store, store_fn *fn, void *arg)
+{
+    struct store_call *call;
+    return start(store, &(struct store_call){.op = STORE_LOCK, .fn = fn, .arg = arg}, &(struct store_key){0}, &call);
+}
+
+int store_unlock(struct store *store, struct seal_key *key)
+{
+    return store->kind->unlock ? store->kind->unlock(store, key) : 0;
+}
+
 void store_cancel(struct store_call *call)
 {
     if (call)
@@ -111,6 +134,11 @@ const char *store_name(const struct store *store)
 const char *store_waiting(const struct store *store)
 {
     return store->kind->waiting ? store->kind->waiting(store) : NULL;
+}
+
+const char *store_refusing(const struct store *store)
+{
+    return store->kind->refusing ? store->kind->refusing(store) : NULL;
 }
 
 struct store *store_free(struct store *store)

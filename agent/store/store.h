@@ -6,7 +6,7 @@
 
 #include "limits.h"
 #include "loop/loop.h"
-#include "secret.h"
+#include "seal.h"
 #include <errno.h>
 
 struct store;
@@ -20,7 +20,7 @@ enum {
     STORE_BOUND = -EKEYREJECTED, /* get: it was stored for other receivers, and is not given out */
     STORE_CONFLICT = -ESTALE,    /* put: another version is there (`value`, when it is ours to see), and stays */
     STORE_UNAVAILABLE = -ENODEV, /* there is no such service on this host: another store may be tried */
-    STORE_LOCKED = -EACCES,      /* a person said no, or could not be asked */
+    STORE_LOCKED = -EACCES,      /* a person said no, could not be asked, or has to unlock first */
     STORE_FAILED = -EIO,         /* anything else; for a put it is not known whether it took place */
 };
 
@@ -53,12 +53,28 @@ int store_put(struct store *, const struct store_key *, struct secret *, uint64_
               struct store_call **ret);
 int store_drop(struct store *, const char *profile, const char *name, store_fn *, void *arg, struct store_call **ret);
 int store_list(struct store *, const char *profile, store_fn *, void *arg, struct store_call **ret);
+/* For a store that a passphrase opens; `fresh` sets one where none is set. STORE_LOCKED: it is not that one (the reason
+ * says it, or why there is none), STORE_UNAVAILABLE: none is set. The right one is kept, for a program that is started
+ * anew. */
+int store_open(struct store *, struct secret *passphrase, bool fresh, store_fn *, void *arg, struct store_call **ret);
+
+/* The agent is locked. What the store holds in the agent, passphrase included, is sealed at once, and from now on what
+ * comes is; NULL: it stays, but the passphrase is forgotten. The seal is borrowed until store_unlock(). -ENOMEM: not
+ * everything is sealed. */
+int store_lock(struct store *, struct seal *);
+/* Its program forgets its keys, behind what it is at, or ends. fn is told in any case. -ENOMEM. */
+int store_forget(struct store *, store_fn *, void *arg);
+/* Opens what was sealed. -ENOMEM: not everything; what is sealed can be opened later. */
+int store_unlock(struct store *, struct seal_key *);
+
 /* fn will not be called; a put or drop takes place all the same. NULL is allowed. */
 void store_cancel(struct store_call *);
 
 const char *store_name(const struct store *);
 /* What its present call waits for ("the keyring is locked"), or NULL. */
 const char *store_waiting(const struct store *);
+/* Why its last call was refused until a person unlocks it, or NULL. */
+const char *store_refusing(const struct store *);
 struct store *store_free(struct store *); /* nobody is told; always NULL */
 
 int store_memory_new(struct loop *, struct store **ret);

@@ -17,6 +17,11 @@ struct stores {
     char *setting;               /* "MLTOKEN_KEY_FILE=..." or NULL */
     struct known *known;
     struct store *choice;
+    struct seal *seal; /* the agent is locked */
+    size_t locking;    /* stores that have not told yet, and one for who asks */
+    stores_fn *locked;
+    void *arg;
+    struct task task;
 };
 
 bool stores_name_valid(const char *name)
@@ -45,6 +50,7 @@ struct stores *stores_free(struct stores *stores)
 {
     if (!stores)
         return NULL;
+    task_stop(&stores->task);
     for (struct known *known = stores->known, *next; known; known = next) {
         next = known->next;
         store_free(known->store);
@@ -104,7 +110,7 @@ static int add(struct stores *stores, const char *name, struct store **ret)
     known->next = stores->known;
     stores->known = known;
     *ret = known->store;
-    return 0;
+    return stores->seal ? store_lock(known->store, stores->seal) : 0;
 }
 
 static int find_named(struct stores *stores, const char *name, struct store **ret)
@@ -148,6 +154,69 @@ const char *stores_name(struct stores *stores, const char *name)
     return name ? name : stores->choice ? store_choice_name(stores->choice) : "";
 }
 
+/* ---- passphrase and lock ---- */
+
+int stores_open(struct stores *stores, struct secret *passphrase, bool fresh, store_fn *fn, void *arg,
+                struct store_call **ret)
+{
+    struct store *store;
+    if (stores->memory_only)
+        return -ENOTSUP;
+    int r = find_named(stores, "file", &store);
+    return r < 0 ? r : store_open(store, passphrase, fresh, fn, arg, ret);
+}
+
+static void on_all_locked(void *arg)
+{
+    struct stores *stores = arg;
+    stores_fn *fn = stores->locked;
+    stores->locked = NULL;
+    if (fn)
+        fn(stores->arg);
+}
+
+static void on_locked(void *arg, const struct store_result *result)
+{
+    struct stores *stores = arg;
+    (void)result; /* a program that failed has ended */
+    if (--stores->locking == 0)
+        task_start(stores->loop, &stores->task, on_all_locked, stores);
+}
+
+void stores_lock_again(struct stores *stores)
+{
+    stores->locking++;
+    for (struct known *known = stores->known; known; known = known->next)
+        if (store_forget(known->store, on_locked, stores) == 0)
+            stores->locking++;
+    on_locked(stores, NULL);
+}
+
+int stores_lock(struct stores *stores, struct seal *seal, stores_fn *fn, void *arg)
+{
+    int first = 0;
+    stores->seal = seal;
+    stores->locked = fn;
+    stores->arg = arg;
+    for (struct known *known = stores->known; known; known = known->next) {
+        int r = store_lock(known->store, seal);
+        first = first ? first : r;
+    }
+    stores_lock_again(stores);
+    return first;
+}
+
+int stores_unlock(struct stores *stores, struct seal_key *key)
+{
+    int first = 0;
+    stores->seal = NULL;
+    for (struct known *known = stores->known; known; known = known->next) {
+        int r = store_unlock(known->store, key);
+        first = first ? first : r;
+    }
+    return first;
+}
+
 void stores_describe(struct stores *stores, const char *name, struct buffer *to)
 {
     if (stores->memory_only)
@@ -160,7 +229,10 @@ void stores_describe(struct stores *stores, const char *name, struct buffer *to)
         buffer_text(to, "not chosen yet");
     for (struct known *known = stores->known; known; known = known->next) {
         const char *waits = store_waiting(known->store);
+        const char *refuses = store_refusing(known->store);
         if (waits)
             buffer_format(to, "; %s waits: %s", store_name(known->store), waits);
+        else if (refuses)
+            buffer_format(to, "; %s is locked: %s", store_name(known->store), refuses);
     }
 }

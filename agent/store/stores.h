@@ -22,6 +22,15 @@ int stores_set_key_file(struct stores *, const char *path);
 int stores_find(struct stores *, const char *name, struct store **ret);
 /* The name of the store that it is now: "memory" where that was chosen. */
 const char *stores_name(struct stores *, const char *name);
+/* store_open() of the sealed files: 0, -ENOTSUP (everything is in memory here), -ENOMEM. */
+int stores_open(struct stores *, struct secret *passphrase, bool fresh, store_fn *, void *arg, struct store_call **ret);
+/* store_lock() of every store, also of those that are begun meanwhile; fn (not NULL) once all have told, never from
+ * within. -ENOMEM: not everything is sealed. Asked again before that, the last fn counts. */
+typedef void stores_fn(void *arg);
+int stores_lock(struct stores *, struct seal *, stores_fn *, void *arg);
+/* Has their programs forget anew what they had to read meanwhile; nobody is told. */
+void stores_lock_again(struct stores *);
+int stores_unlock(struct stores *, struct seal_key *);
 /* For `mltoken status`: the store of that name, why it is that one, and what any store waits for. */
 void stores_describe(struct stores *, const char *name, struct buffer *to);
 /* Where its program is, or would be. */

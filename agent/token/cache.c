@@ -71,9 +71,7 @@ void cache_remove(struct cache *cache, struct holder *holder)
     profile_free(holder->profile);
     free(holder->identity);
     free(holder->refused);
-    if (holder->unsaved)
-        credential_clear(holder->unsaved);
-    free(holder->unsaved);
+    holder_forget_unsaved(holder);
     free(holder->signed_out);
     free(holder);
 }
@@ -242,6 +240,7 @@ void entry_forget_token(struct entry *entry)
 {
     buffer_free(&entry->reply);
     entry->value = wipe_free(entry->value);
+    entry->sealed = box_free(entry->sealed);
     entry->expires_ms = 0;
 }
 
@@ -400,4 +399,76 @@ int64_t entry_renew_ms(const struct entry *entry, int64_t now_ms)
         !entry->watchers)
         return -1; /* whoever asks next tries again; nobody asking, nobody does */
     return entry->retry_ms;
+}
+
+/* ---- the lock ---- */
+
+int entry_lock(struct entry *entry, struct seal *seal)
+{
+    if (!entry->reply.length)
+        return 0;
+    struct box *sealed;
+    int r = seal_close(seal, buffer_span(&entry->reply), span_of(entry->value), &sealed);
+    if (r < 0) {
+        entry_forget_token(entry);
+        return r;
+    }
+    entry->sealed = box_free(entry->sealed);
+    entry->sealed = sealed;
+    entry->reply_sealed = entry->reply.length;
+    buffer_free(&entry->reply);
+    entry->value = wipe_free(entry->value);
+    return 0;
+}
+
+int entry_unlock(struct entry *entry, struct seal_key *key, int64_t now_ms)
+{
+    char *plain = NULL;
+    size_t length = 0;
+    if (!entry->sealed)
+        return 0;
+    if (entry->expires_ms <= now_ms) {
+        entry_forget_token(entry);
+        return 0;
+    }
+    int r = seal_open(key, entry->sealed, &plain, &length);
+    if (r < 0)
+        return r;
+    r = buffer_append(&entry->reply, plain, entry->reply_sealed);
+    entry->value = r == 0 ? strdup(plain + entry->reply_sealed) : NULL;
+    explicit_bzero(plain, length);
+    free(plain);
+    if (!entry->value) {
+        buffer_free(&entry->reply);
+        return -ENOMEM;
+    }
+    entry->sealed = box_free(entry->sealed);
+    return 0;
+}
+
+int holder_lock_unsaved(struct holder *holder, struct seal *seal)
+{
+    struct secret *token = holder->unsaved ? holder->unsaved->refresh_token : NULL;
+    int r = token ? seal_close_secret(seal, token, &holder->unsaved_sealed) : 0;
+    if (token && r == 0)
+        holder->unsaved->refresh_token = secret_unref(token);
+    return r;
+}
+
+int holder_unlock_unsaved(struct holder *holder, struct seal_key *key)
+{
+    struct box *sealed = holder->unsaved_sealed;
+    int r = sealed ? seal_open_secret(key, sealed, &holder->unsaved->refresh_token) : 0;
+    if (r == 0)
+        holder->unsaved_sealed = box_free(sealed);
+    return r;
+}
+
+void holder_forget_unsaved(struct holder *holder)
+{
+    if (holder->unsaved)
+        credential_clear(holder->unsaved);
+    free(holder->unsaved);
+    holder->unsaved = NULL;
+    holder->unsaved_sealed = box_free(holder->unsaved_sealed);
 }

@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "loop/loop.h"
+#include "seal.h"
 #include "token/failure.h"
 #include "token/profile.h"
 #include "token/renewal.h"
@@ -23,9 +24,11 @@ struct entry {
     char *variant;          /* the cache key within the profile */
     struct request request; /* what makes it, for renewals */
 
-    /* the token; reply.length == 0: none */
+    /* the token; reply.length == 0: none, or the agent is locked */
     struct buffer reply; /* a whole GetToken reply with its NUL */
     char *value;
+    struct box *sealed; /* both of them while it is: reply_sealed bytes, and the value */
+    size_t reply_sealed;
     int64_t fetched_ms, expires_ms,
         life_ms;                    /* CLOCK_BOOTTIME; fetched: when it came, which is not when its life began */
     int64_t renew_ms;               /* -1: only on demand */
@@ -59,6 +62,7 @@ struct holder {
     bool unsent, unsent_repeat; /* a mark may be in the store though what it tells of, or its repeat, was not sent */
     uint64_t awaited;           /* the version of the store in which another agent renews it ... */
     int64_t await_until_ms;     /* ... who is waited for until then */
+    struct box *unsaved_sealed; /* its token while the agent is locked */
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */
@@ -103,6 +107,14 @@ int entry_put(struct entry *, struct tokens *, int64_t now_ms, int64_t wall_s, u
 int entry_fail(struct entry *, const struct failure *, bool remember, int64_t now_ms, int64_t wall_s, uint16_t random);
 void entry_forget_failure(struct entry *);
 void entry_forget_token(struct entry *);
+/* Seals its token, which is as if there was none until it is opened: 0; -ENOMEM: it was forgotten. */
+int entry_lock(struct entry *, struct seal *);
+/* Opens it, or forgets it when it has ended. -ENOMEM: it stays sealed. */
+int entry_unlock(struct entry *, struct seal_key *, int64_t now_ms);
+/* The same for a refresh token that the store has not; -ENOMEM: it stays as it is. */
+int holder_lock_unsaved(struct holder *, struct seal *);
+int holder_unlock_unsaved(struct holder *, struct seal_key *);
+void holder_forget_unsaved(struct holder *);
 /* When it is to be renewed in the background (CLOCK_BOOTTIME, ms); -1: not at all. */
 int64_t entry_renew_ms(const struct entry *, int64_t now_ms);
 /* Is what was asked for more than a token just fetched lives? Then *ret says so. */

@@ -82,6 +82,8 @@
 #define LIMIT_SECRET       (64 * 1024) /* one secret: a refresh token, a password */
 #define LIMIT_ARENA        (4 * 1024 * 1024)
 #define LIMIT_COMMAND_MS   10000       /* command: and file: sources */
+#define LIMIT_PASSPHRASE   1024        /* of lock and unlock */
+#define LIMIT_DERIVE_MS    300000      /* Argon2id, on a host that has other things to do */
 #define LIMIT_JOBS         64          /* programs and file readers at once */
 #define LIMIT_PROGRAMS     48          /* of these: programs that hang must leave room for the readers of files */
 #define LIMIT_JOB_INPUT    (64 * 1024) /* that a program has not read yet */

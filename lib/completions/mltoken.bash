@@ -40,7 +40,7 @@ _mltoken() {
     esac
     case $command in
     '')
-        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify secret exec config log doctor $options --version" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify secret lock unlock exec config log doctor $options --version" -- "$current")
         return
         ;;
     get) options+=' --scope --resource --audience --claims --min-valid --refresh --login --timeout --header --curl' ;;
@@ -49,6 +49,7 @@ _mltoken() {
     show) options+=' --remote' ;;
     verify) options+=' --profile --audience' ;;
     exec) options+=' --env' ;;
+    unlock) options+=' --new' ;;
     log) options+=' --since -n' ;;
     secret)
         if ((COMP_CWORD == i + 1)); then
@@ -72,7 +73,7 @@ _mltoken() {
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
-    elif [[ $command != verify && $command != config ]]; then
+    elif [[ $command != verify && $command != config && $command != lock && $command != unlock ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_mltoken_profiles)" -- "$current")
     fi
 }

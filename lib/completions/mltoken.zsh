@@ -18,6 +18,7 @@ _mltoken() {
             '(-h --help)'{-h,--help}'[help]')
     commands=('get:print a token' 'login:sign in' 'logout:sign out' 'status:show the agent and its profiles'
               'show:show claims and times' 'verify:check a JWT from standard input' 'secret:keep a secret in the store'
+              'lock:seal what the agent holds' 'unlock:open what was sealed'
               'exec:run a command with tokens'
               'config:begin, check or find the configuration' 'log:show which programs were handed or denied tokens'
               'doctor:test each link')
@@ -39,6 +40,8 @@ _mltoken() {
         verify) _arguments $global '--profile[profile]:profile:_mltoken_profiles' '--audience[audience]:audience' ;;
         secret) _arguments $global '1:what:(set clear list move)' '2:profile:_mltoken_profiles' \
             '3:name:(client_secret password token key_password keyring file memory)' ;;
+        lock) _arguments $global ;;
+        unlock) _arguments $global '--new[set the passphrase of the sealed files]' ;;
         exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
         config) _arguments $global '1:what:(new check path)' '--profile[name]:name' \
             '--grant[grant]:grant:(client_credentials device_code)' '--authority[issuer]:url' '--client-id[id]:id' \

@@ -1,0 +1,91 @@
+#include "environment.h"
+
+#include "cleanup.h"
+#include "limits.h"
+#include <errno.h>
+
+static struct kept {
+    struct kept *next;
+    struct secret *secret; /* one of both */
+    struct box *sealed;
+    char name[LIMIT_ENV_NAME + 1];
+} * kept;
+
+static int keep_one(char *entry)
+{
+    char *name = entry + strlen(ENVIRONMENT_VALUE), *value = strchr(name, '=');
+    size_t length = value ? (size_t)(value - name) : 0;
+    if (!value || length == 0 || length > LIMIT_ENV_NAME)
+        return 0;
+    value++;
+    struct kept *one = calloc(1, sizeof(*one));
+    int r = one ? secret_new(value, strlen(value), &one->secret) : -ENOMEM;
+    explicit_bzero(value, strlen(value));
+    if (r < 0) {
+        free(one);
+        return r;
+    }
+    memcpy(one->name, name, length);
+    one->next = kept;
+    kept = one;
+    return 0;
+}
+
+int environment_keep(void)
+{
+    int first = 0;
+    char **to = environ;
+    for (char **from = environ; *from; from++) {
+        if (strncmp(*from, ENVIRONMENT_VALUE, strlen(ENVIRONMENT_VALUE)) != 0) {
+            *to++ = *from;
+            continue;
+        }
+        int r = keep_one(*from);
+        first = first ? first : r;
+    }
+    *to = NULL;
+    return first;
+}
+
+struct secret *environment_secret(const char *name)
+{
+    for (struct kept *one = kept; one; one = one->next)
+        if (strcmp(one->name, name) == 0)
+            return one->secret;
+    return NULL;
+}
+
+void environment_forget(void)
+{
+    while (kept) {
+        struct kept *one = kept;
+        kept = one->next;
+        secret_unref(one->secret);
+        box_free(one->sealed);
+        free(one);
+    }
+}
+
+int environment_lock(struct seal *seal)
+{
+    int first = 0;
+    for (struct kept *one = kept; one; one = one->next) {
+        int r = one->secret ? seal_close_secret(seal, one->secret, &one->sealed) : 0;
+        if (r == 0)
+            one->secret = secret_unref(one->secret);
+        first = first ? first : r;
+    }
+    return first;
+}
+
+int environment_unlock(struct seal_key *key)
+{
+    int first = 0;
+    for (struct kept *one = kept; one; one = one->next) {
+        int r = one->sealed ? seal_open_secret(key, one->sealed, &one->secret) : 0;
+        if (r == 0)
+            one->sealed = box_free(one->sealed);
+        first = first ? first : r;
+    }
+    return first;
+}
