@@ -65,7 +65,7 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs hardening ci
+.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
@@ -81,7 +81,7 @@ $(BUILD)/flags.mk: Makefile
 	    if echo 'int main(void) { return 0; }' | $(CC) -Werror -O2 $$flag -x c - -o $(@D)/probe >/dev/null 2>&1; then \
 	        echo "FLAGS_PROBED += $$flag"; fi; done > $@; rm -f $(@D)/probe
 # these install what they need before anything is compiled
-WRAPPERS := deps deps-build clean demo check lint bench interop machine machine-clean fuzz hardening ci
+WRAPPERS := deps deps-build clean demo check lint bench interop machine machine-clean fuzz torture hardening ci
 ifneq ($(filter-out $(WRAPPERS),$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/flags.mk
 endif
@@ -174,6 +174,14 @@ check:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST)"
 	@$(MAKE) --no-print-directory -j2 all unit
 	@MLTOKEN_BUILD=$(abspath $(BUILD)) MLTOKEN_SAN=$(SAN) $(PYTHON) tests/check.py $(CHECK)
+
+# kill -9 at every call of a rotation, and at so many random instants: prints what each cost
+KILLS ?= 500
+torture:
+	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST)"
+	@$(MAKE) --no-print-directory -j2 all
+	@MLTOKEN_BUILD=$(abspath $(BUILD)) MLTOKEN_KILLS=$(KILLS) $(PYTHON) -m pytest -q -s -p no:cacheprovider -k kill \
+	    tests/system/test_rotation_kill.py tests/system/test_store_file_kill.py
 
 interop:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST) $(DEPS_INTEROP)"

@@ -263,6 +263,7 @@ class Endpoints:
             family.access.append(value)
             if new_refresh:
                 body["refresh_token"] = self.store.new_refresh_token(family)
+            family.issued.append((value, body.get("refresh_token")))
         if user and client.id_token and ("openid" in scopes or dialect.name == "entra_v1"):
             body["id_token"] = self.id_token(issuer, name, client, user, family.auth_time if family else now)
         if form.get("client_info") == "1" and user:

@@ -111,6 +111,7 @@ class Family:
     used: dict = field(default_factory=dict)
     revoked: bool = False
     access: list = field(default_factory=list)
+    issued: list = field(default_factory=list)   # (access token, the refresh token that came with it or None), in order
 
 
 @dataclass
