@@ -437,6 +437,8 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
         doctor->profile = NULL;
         return;
     }
+    if (profile->grant == &grant_password)
+        say(doctor, WARN, "grant = password hands the password itself out: use device_code where the authority has it");
     check_guards(doctor);
     for (size_t i = 0; i < SECRET_SOURCES; i++)
         check_secret(doctor, secret_source_name(i));

@@ -11,11 +11,12 @@
 #include "grant/form.h"
 #include "grant/refresh.h"
 #include "grant/revocation.h"
+#include "grant/signed_in.h"
 #include "json.h"
 #include <errno.h>
 #include <stdio.h>
 
-enum phase { AUTHORIZING, PROMPTING, WAITING, POLLING, VERIFYING, SAVING };
+enum phase { AUTHORIZING, PROMPTING, WAITING, POLLING, ENDING };
 
 struct login {
     const struct input *input;
@@ -25,8 +26,7 @@ struct login {
     int64_t deadline_ms; /* boot clock */
     int64_t wait_ms;     /* before the next poll */
     unsigned unanswered; /* polls in a row that brought nothing */
-    struct tokens tokens;
-    struct credential credential;
+    struct signed_in end;
 };
 
 struct device_code {
@@ -63,7 +63,7 @@ static int sign_in_failed(struct step *ret, const char *reason, const struct fai
 static int login_start(struct login *login, const struct input *input, struct step *ret)
 {
     login->input = input;
-    login->tokens = (struct tokens){.expires_in_s = -1, .refresh_in_s = -1};
+    signed_in_begin(&login->end, input);
     int r = exchange_open(&login->exchange, input->profile);
     if (r < 0)
         return r;
@@ -145,57 +145,16 @@ static void set_wait(struct login *login, int64_t retry_after_ms)
     login->wait_ms = retry_after_ms > wait ? retry_after_ms : wait;
 }
 
-static int keep(struct login *login, struct step *ret)
-{
-    const struct profile *profile = login->input->profile;
-    struct credential *credential = &login->credential;
-    char *const *asked = request_scopes(input_request(login->input), profile);
-    if (login->tokens.refresh_token)
-        credential->refresh_token = secret_ref(login->tokens.refresh_token);
-    credential->scope = login->tokens.scope ? strdup(login->tokens.scope) : asked ? scopes_join(asked) : strdup("");
-    if (!credential->scope)
-        return -ENOMEM;
-    login->phase = SAVING;
-    *ret = (struct step){.kind = STEP_SAVE, .save = credential};
-    return 0;
-}
-
-/* Entra v1 signs no id_token for a native client (alg none: the third part is empty). Such a one says nothing: without
- * it the sign-in stands and the account is not known. Everywhere else it is for VERIFY to refuse. */
-static bool is_unsigned_v1(const struct profile *profile, const char *id_token)
-{
-    size_t length = strlen(id_token);
-    return profile->dialect == DIALECT_ENTRA_V1 && length > 0 && id_token[length - 1] == '.';
-}
-
-static int signed_in(struct login *login, const struct tick *tick, struct step *ret)
-{
-    const struct profile *profile = login->input->profile;
-    struct tokens *tokens = &login->tokens;
-    struct failure why;
-    if (!scopes_granted(profile, request_scopes(input_request(login->input), profile), tokens->scope, &why))
-        return step_fail(ret, &why);
-    credential_note_life(&login->credential, tokens, tick);
-    if (tokens->expires_in_s < 0)
-        tokens->expires_in_s = tokens->refresh_token ? DEFAULT_LIFETIME_S : DEFAULT_LIFETIME_ALONE_S;
-    if (tokens->id_token && is_unsigned_v1(profile, tokens->id_token))
-        tokens->id_token = wipe_free(tokens->id_token);
-    if (!tokens->id_token)
-        return keep(login, ret);
-    login->phase = VERIFYING;
-    *ret = (struct step){.kind = STEP_VERIFY, .verify = {.id_token = tokens->id_token}};
-    return 0;
-}
-
 static int polled(struct login *login, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
     struct failure why;
     /* no invalid_grant of a poll is mended by signing in: that is what is going on */
-    enum outcome outcome = answer_tokens(answer, login->input->profile, false, tick, &login->tokens, &why);
+    enum outcome outcome = answer_tokens(answer, login->input->profile, false, tick, &login->end.tokens, &why);
     int64_t retry_after_ms = -1;
     switch (outcome) {
     case OUTCOME_OK:
-        return signed_in(login, tick, ret);
+        login->phase = ENDING;
+        return signed_in_start(&login->end, tick, ret);
     case OUTCOME_DECLINED:
         return sign_in_failed(ret, "declined", &why);
     case OUTCOME_EXPIRED:
@@ -228,15 +187,6 @@ static int exchanged(struct login *login, const struct answer *answer, const str
     return login->phase == AUTHORIZING ? prompt(login, answer, tick, ret) : polled(login, answer, tick, ret);
 }
 
-static int verified(struct login *login, const struct answer *answer, struct step *ret)
-{
-    if (answer->error)
-        return step_fail_answer(ret, answer, FAILURE_INVALID_TOKEN, "the id_token of the sign-in");
-    if (answer->identity)
-        login->credential.identity = *answer->identity;
-    return keep(login, ret);
-}
-
 static int login_next(struct login *login, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
     switch (login->phase) {
@@ -248,13 +198,8 @@ static int login_next(struct login *login, const struct answer *answer, const st
                              : wait_to_poll(login, tick, ret);
     case WAITING:
         return poll(login, tick, ret);
-    case VERIFYING:
-        return verified(login, answer, ret);
-    case SAVING:
-        if (answer->error)
-            return step_fail_answer(ret, answer, FAILURE_STORE_UNAVAILABLE, "the sign-in could not be kept");
-        *ret = (struct step){.kind = STEP_DONE, .done = {.tokens = &login->tokens}};
-        return 0;
+    case ENDING:
+        return signed_in_next(&login->end, answer, ret);
     }
     return -EINVAL;
 }
@@ -263,8 +208,7 @@ static void login_end(struct login *login)
 {
     exchange_close(&login->exchange);
     device_answer_clear(&login->device);
-    tokens_clear(&login->tokens);
-    credential_clear(&login->credential);
+    signed_in_end(&login->end);
 }
 
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)

@@ -7,6 +7,7 @@ static const struct grant *const table[] = {
     &grant_client_credentials,
     &grant_device_code,
     &grant_mlserver,
+    &grant_password,
 };
 
 const struct grant *grant_find(const char *name)

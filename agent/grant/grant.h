@@ -98,7 +98,7 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_client_credentials, grant_device_code, grant_mlserver;
+extern const struct grant grant_client_credentials, grant_device_code, grant_mlserver, grant_password;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

@@ -7,7 +7,7 @@ import time
 import urllib.parse
 import uuid
 
-GRANTS = {"client_credentials": "client_credentials", "refresh_token": "refresh_token",
+GRANTS = {"client_credentials": "client_credentials", "refresh_token": "refresh_token", "password": "password",
           "urn:ietf:params:oauth:grant-type:device_code": "device_code"}
 FEATURES = ("openid", "rfc8414", "revocation", "introspection", "userinfo", "jwks", "device")
 

@@ -169,6 +169,25 @@ class Endpoints:
         return self._issue(request, dialect, name, client, None, scopes,
                            self._resource(dialect, scopes, form), form, family, new_refresh=family is not None)
 
+    def _grant_password(self, request, dialect, name, client, form):
+        entra = dialect.name.startswith("entra")
+        if entra and getattr(dialect, "tenant", "") in ("common", "consumers"):
+            raise Problem("invalid_request", "", aadsts=9001023)
+        user = self.store.users.get(form.get("username", ""))
+        if user is None or form.get("password") != user.password:
+            if entra:
+                raise Problem("invalid_grant", "Error validating credentials due to invalid username or password.",
+                              aadsts=50126)
+            raise Problem("invalid_grant", "wrong user name or password")
+        if user.second_factor:
+            raise Problem("interaction_required", "", aadsts=50076) if entra else \
+                Problem("invalid_grant", "a second factor is needed")
+        scopes = self._scopes(client, form, dialect)
+        resource = self._resource(dialect, scopes, form)
+        family = self._family(name, client, user.name, scopes, resource, dialect)
+        return self._issue(request, dialect, name, client, user, scopes, resource, form, family,
+                           new_refresh=self._wants_refresh(client, scopes, dialect))
+
     def _grant_device_code(self, request, dialect, name, client, form):
         code = self.store.device_codes.get(form.get(dialect.device_code_field, ""))
         now = time.time()

@@ -70,6 +70,7 @@ class User:
     email: str
     full_name: str
     password: str = "correct horse"
+    second_factor: bool = False                  # a password alone is not enough
     oid: str = ""
     tid: str = "9188040d-6c67-4c5b-b112-36a304b66dad"
     claims: dict = field(default_factory=dict)
@@ -142,6 +143,8 @@ def default_clients():
         Client("device", grants=("device_code", "refresh_token"), interval=1),
         Client("device-conf", SECRET_PLAIN, grants=("device_code", "refresh_token"), interval=1),
         Client("native", grants=("device_code", "refresh_token"), interval=1, rotation="overlap"),
+        Client("typed", grants=("password", "refresh_token"), interval=1),
+        Client("typed-native", grants=("password", "refresh_token"), rotation="overlap"),
         Client("mlserver", grants=(), rotation=True, token_format="opaque"),
         Client("load-*", SECRET_PLAIN, token_format="opaque", interval=1),
     ]
