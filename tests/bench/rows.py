@@ -237,9 +237,19 @@ def cold_rows(stage, effort, _authority):
     yield row(f"{PROFILES_COLD} cold profiles at once, agent just started", ones, alls)
 
 
-def crowd_config(stage, authority):
+def crowd_config(stage, authority, name="many", stored=False):
     others = {f"other{i}": f"{authority}/d0" for i in range(PROFILES_MANY - 1)}
-    return stage.config("many", others | {"bench": f"{authority}/d0"})
+    return stage.config(name, others | {"bench": f"{authority}/d0"}, stored)
+
+
+def stored_config(stage, authority):
+    """The same, and there is a sealed file for each of them; the agent shows that it can use the one of "bench"."""
+    config = crowd_config(stage, authority, "stored", stored=True)
+    with stage.act():
+        agent = stage.agent("stored", config)
+        stage.seal(agent, (f"other{i}" for i in range(PROFILES_MANY - 1)))
+        agent.warm()
+    return config
 
 
 def many_rows(stage, effort, authority):
@@ -295,8 +305,9 @@ def start_rows(stage, effort, authority):
     base.mkdir(mode=0o700)
     small = stage.config("small", {"bench": f"{authority}/d0"})
     lines = stage.run("startup", effort.starts, base, stage.agent_program, small, crowd_config(stage, authority),
-                      environment=stage.environment, quiet=True)
-    for line, title in zip(lines, ("one profile", f"{PROFILES_MANY} profiles")):
+                      stored_config(stage, authority), environment=stage.environment, quiet=True)
+    titles = ("one profile", f"{PROFILES_MANY} profiles", f"{PROFILES_MANY} profiles with stored secrets")
+    for line, title in zip(lines, titles):
         yield Row(f"start until the socket answers, {title}",
                   f"median of {line['rounds']}; p10 {line['p10_ms']:.1f}, p90 {line['p90_ms']:.1f} ms; its end takes {line['end_median_ms']:.1f} ms",
                   f"{line['median_ms']:.1f} ms", "<= 20 ms", line["median_ms"] <= 20, line)

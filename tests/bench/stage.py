@@ -33,12 +33,13 @@ def get_token(profile="bench", **more):
 
 
 def profile_text(name, authority, secret):
+    """`secret`: where the client secret is, as the configuration says it."""
     return (
         f"[profile {name}]\n"
         "grant = client_credentials\n"
         f"authority = {authority}\n"
         "client_id = bench\n"
-        f"client_secret = file:{secret}\n"
+        f"client_secret = {secret}\n"
         "scope = bench\n\n"
     )
 
@@ -148,6 +149,9 @@ class Stage:
         self.secret = self.directory / "secret"
         self.secret.write_text("bench-secret\n")
         self.secret.chmod(0o600)
+        self.key = self.directory / "key"
+        self.key.write_bytes(os.urandom(32))
+        self.key.chmod(0o600)
         return self
 
     def __exit__(self, *_):
@@ -227,13 +231,26 @@ class Stage:
         process.send_signal(signal.SIGTERM)
         return json.loads(process.communicate(timeout=END_TIMEOUT_S)[0].decode().splitlines()[-1])
 
-    def config(self, name, profiles):
-        """Writes a configuration; profiles maps a name to its authority."""
+    def config(self, name, profiles, stored=False):
+        """Writes a configuration; profiles maps a name to its authority. `stored`: their secrets are in sealed files."""
         path = self.directory / f"{name}.conf"
-        text = "[agent]\ndefault_profile = bench\n\n"
-        path.write_text(text + "".join(profile_text(n, a, self.secret) for n, a in profiles.items()))
+        text = "[agent]\ndefault_profile = bench\n"
+        text += f"store = file\nkey_file = {self.key}\n\n" if stored else "\n"
+        secret = "stored" if stored else f"file:{self.secret}"
+        path.write_text(text + "".join(profile_text(n, a, secret) for n, a in profiles.items()))
         path.chmod(0o600)
         return path
+
+    def seal(self, agent, names):
+        """Keeps the secret of "bench" in its sealed file, by way of the agent, and puts copies of it for the other names."""
+        command = [self.command_program, "secret", "set", "bench", "client_secret"]
+        done = subprocess.run(command, input=self.secret.read_text(), env=agent.environment, capture_output=True, text=True,
+                              timeout=START_TIMEOUT_S, check=False)
+        if done.returncode:
+            raise NotMeasured(f"the secret could not be stored: {done.stderr.strip()}")
+        folder = pathlib.Path(self.environment["XDG_STATE_HOME"]) / "mltoken"
+        for name in names:
+            shutil.copy(folder / "bench.sealed", folder / f"{name}.sealed")
 
 
 def stats(authority):
