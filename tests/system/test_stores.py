@@ -268,10 +268,10 @@ def test_logging_out_keeps_client_secrets(authority, home, start_agent, mltoken,
 def test_moving(signed_in, store, authority, home, mltoken):
     home.stores("other")
     other = Store(home.stores(), "other")
-    mltoken("secret", "set", "me", "token", input="kept").ok()
+    mltoken("secret", "set", "me", "client_secret", input="kept").ok()
     token = store.token("me")
     assert ": 2;" in mltoken("secret", "move", "me", "other").ok().err
-    assert other.token("me") == token and other.value("me", "token") == b"kept"
+    assert other.token("me") == token and other.value("me", "client_secret") == b"kept"
     assert not os.path.exists(store.file("me"))
     home.config({"me": person(authority, store="other")})
     wait_until(lambda: mltoken("get", "me", "--refresh").code == 0)
