@@ -410,6 +410,18 @@ static void land_tokens(struct flight *flight)
     answer_waiters(flight, NULL);
 }
 
+/* Authorities count in whole seconds, so the life begins with the second of the request on both clocks: what is said to
+ * have ended has ended. But not so much of a life that there is nothing left of it. */
+int conductor_put(const struct flight *flight, struct entry *entry, struct tokens *tokens)
+{
+    int64_t before = flight->sent_wall_ms % 1000, most = tokens->expires_in_s * 1000 / 4;
+    int r = entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000,
+                      random16());
+    if (r == 0)
+        entry->fetched_ms = loop_now(flight->conductor->loop);
+    return r;
+}
+
 void conductor_landed(struct conductor *conductor, struct flight *flight, struct tokens *tokens,
                       const struct failure *failure)
 {
@@ -419,7 +431,7 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         return;
     }
     struct failure why;
-    int r = tokens ? flight_put(flight, entry, tokens) : 0;
+    int r = tokens ? conductor_put(flight, entry, tokens) : 0;
     if (r < 0) {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "the token could not be kept: %s", strerror(-r));
         failure = &why;

@@ -89,3 +89,5 @@ void conductor_plan(struct conductor *, struct entry *);
 void conductor_end_watchers(struct entry *, const struct failure *why);
 /* What a flight brought: tokens (their strings may be taken) or a failure. */
 void conductor_landed(struct conductor *, struct flight *, struct tokens *, const struct failure *);
+/* Puts what a flight brought into an entry (see entry_put). */
+int conductor_put(const struct flight *, struct entry *, struct tokens *);

@@ -76,6 +76,20 @@ static void answer_later(struct flight *flight, int error, const struct failure 
     task_start(flight->conductor->loop, &flight->task, on_task, flight);
 }
 
+/* ---- asking a person to unlock the store ---- */
+
+/* A renewal ahead of time opens no window, again and again, before somebody who may be away: only a call does. */
+static bool is_quiet(const struct flight *flight)
+{
+    return flight->op == GRANT_ACQUIRE && flight->waiters.next == &flight->waiters;
+}
+
+/* Somebody came while the store was asked quietly. */
+static bool may_ask_now(const struct flight *flight, int error)
+{
+    return error == STORE_LOCKED && flight->keeper.quiet && !is_quiet(flight);
+}
+
 /* ---- the steps ----------------------------------------------------------------------------------------------------
  */
 
@@ -119,20 +133,6 @@ static void note_sent(struct flight *flight)
     flight->sent_wall_ms = clock_wall_ms();
 }
 
-/* Authorities count in whole seconds, so the life begins with the second of the request on both clocks: what is said to
- * have ended has ended. But not so much of a life that there is nothing left of it. */
-int flight_put(const struct flight *flight, struct entry *entry, struct tokens *tokens)
-{
-    uint16_t random = 0;
-    int64_t before = flight->sent_wall_ms % 1000, most = tokens->expires_in_s * 1000 / 4;
-    (void)!getrandom(&random, sizeof(random), 0);
-    int r = entry_put(entry, tokens, flight->sent_ms - (before < most ? before : most), flight->sent_wall_ms / 1000,
-                      random);
-    if (r == 0)
-        entry->fetched_ms = loop_now(flight->conductor->loop);
-    return r;
-}
-
 static void take_http(struct flight *flight)
 {
     struct http_request request = {
@@ -172,11 +172,17 @@ static void on_secret(void *arg, const struct worker_result *result)
     answer(flight, &given);
 }
 
+static void take_stored(struct flight *, const char *name);
+
 static void on_stored(void *arg, const struct store_result *result)
 {
     struct flight *flight = arg;
     struct answer given = {0};
     flight->stored = NULL;
+    if (may_ask_now(flight, result->error)) {
+        take_stored(flight, flight->step.secret);
+        return;
+    }
     given.error = secret_source_stored(flight->profile, flight->step.secret, result, &given.body, &given.why);
     answer(flight, &given);
 }
@@ -184,7 +190,11 @@ static void on_stored(void *arg, const struct store_result *result)
 static void take_stored(struct flight *flight, const char *name)
 {
     struct store *store;
-    const struct store_key key = {.profile = flight->profile->name, .name = name, .binding = flight->keeper.binding};
+    flight->keeper.quiet = is_quiet(flight);
+    const struct store_key key = {.profile = flight->profile->name,
+                                  .name = name,
+                                  .binding = flight->keeper.binding,
+                                  .quiet = flight->keeper.quiet};
     int r = stores_find(flight->conductor->stores, flight->profile->store, &store);
     if (r == 0)
         r = store_get(store, &key, on_stored, flight, &flight->stored);
@@ -248,9 +258,11 @@ static void note_person(struct flight *flight)
 
 static void on_loaded(void *arg, int error, const struct failure *why);
 
-static void look_again(void *arg)
+/* Also as a timer's function. */
+static void load(void *arg)
 {
     struct flight *flight = arg;
+    flight->keeper.quiet = is_quiet(flight);
     int r = keeper_load(&flight->keeper, on_loaded, flight);
     if (r < 0)
         fail_internal(flight, r);
@@ -261,7 +273,7 @@ static bool await_other(struct flight *flight)
 {
     struct loop *loop = flight->conductor->loop;
     return flight->op == GRANT_ACQUIRE && keeper_other_renews(&flight->keeper) &&
-           timer_start(loop, &flight->timer, loop_now(loop) + RENEWAL_LOOK_MS, look_again, flight) == 0;
+           timer_start(loop, &flight->timer, loop_now(loop) + RENEWAL_LOOK_MS, load, flight) == 0;
 }
 
 /* Another agent on the same store has renewed the sign-in: begins anew with what it has now. */
@@ -284,10 +296,16 @@ static void restart(struct flight *flight)
         start_machine(flight);
 }
 
+static void take_save(struct flight *);
+
 static void on_saved(void *arg, int error, const struct failure *why)
 {
     struct flight *flight = arg;
     struct answer given = {.error = error};
+    if (may_ask_now(flight, error)) {
+        take_save(flight);
+        return;
+    }
     if (error == -EAGAIN) {
         restart(flight);
         return;
@@ -313,6 +331,7 @@ static void take_save(struct flight *flight)
         answer_later(flight, 0, NULL);
         return;
     }
+    flight->keeper.quiet = is_quiet(flight);
     int r = keeper_save(&flight->keeper, flight->step.save, login, on_saved, flight);
     if (r == -EMSGSIZE) {
         struct failure why;
@@ -512,6 +531,10 @@ static void on_loaded(void *arg, int error, const struct failure *why)
     struct holder *holder = flight->holder;
     if (flight->op != GRANT_REVOKE)
         flight->sign_in = holder->sign_in;
+    if (may_ask_now(flight, error)) {
+        load(flight);
+        return;
+    }
     if (error && error != STORE_MISSING && error != STORE_BOUND && error != -EAGAIN) {
         fail_step(flight, why);
         return;
@@ -540,8 +563,8 @@ static void load_credential(struct flight *flight)
         return;
     }
     if (r == 0)
-        r = keeper_load(keeper, on_loaded, flight);
-    if (r < 0)
+        load(flight);
+    else
         fail_internal(flight, r);
 }
 

@@ -62,7 +62,5 @@ void flight_free(struct flight *);
 bool flight_type(struct flight *, struct secret *);
 /* The agent is locked: who waits is told, and it ends, unless its answer must not be lost. */
 void flight_ground(struct flight *, const struct failure *why);
-/* Puts what it brought into an entry (see entry_put). */
-int flight_put(const struct flight *, struct entry *, struct tokens *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);

@@ -113,8 +113,10 @@ static void tell(struct keeper *keeper, int error, const struct failure *why)
 
 static struct store_key key_of(const struct keeper *keeper)
 {
-    return (struct store_key){
-        .profile = keeper->profile->name, .name = SECRET_REFRESH_TOKEN, .binding = keeper->binding};
+    return (struct store_key){.profile = keeper->profile->name,
+                              .name = SECRET_REFRESH_TOKEN,
+                              .binding = keeper->binding,
+                              .quiet = keeper->quiet};
 }
 
 static int begin(struct keeper *keeper, keeper_fn *fn, void *arg, struct store **ret)

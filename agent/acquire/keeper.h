@@ -24,6 +24,7 @@ struct keeper {
     struct conductor *conductor;
     struct holder *holder;
     const struct profile *profile; /* borrowed; its settings are what counts */
+    bool quiet;                    /* nobody waits: no person is asked to unlock the store */
     binding_text binding;
     struct credential held; /* as loaded; empty when nothing was */
     bool has_held;

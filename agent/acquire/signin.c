@@ -101,7 +101,7 @@ static int keep_token(struct flight *flight, struct tokens *tokens, int64_t *ret
     if (r < 0)
         return r;
     entry->asked_ms = loop_now(conductor->loop);
-    r = flight_put(flight, entry, tokens);
+    r = conductor_put(flight, entry, tokens);
     if (r < 0)
         return r;
     *ret_expires_at = entry->expires_at;

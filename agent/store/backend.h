@@ -18,6 +18,7 @@ struct store_call {
     store_fn *fn; /* NULL: nobody waits for it any more */
     void *arg;
     struct store_call *inner; /* for a kind that passes calls on */
+    bool quiet;               /* no person is asked */
     bool passed, again;       /* passed on; asked a second time, of a new program */
 };
 

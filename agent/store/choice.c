@@ -50,7 +50,8 @@ static void on_inner(void *arg, const struct store_result *result)
 
 static int pass(struct store *to, struct store_call *call)
 {
-    const struct store_key key = {.profile = call->profile, .name = call->name, .binding = call->binding};
+    const struct store_key key = {
+        .profile = call->profile, .name = call->name, .binding = call->binding, .quiet = call->quiet};
     switch (call->op) {
     case STORE_GET:
         return store_get(to, &key, on_inner, call, &call->inner);

@@ -107,10 +107,12 @@ static bool has_owner(struct keyring *keyring, const char *name)
     return owner != NULL;
 }
 
-static void on_prompt(void *arg)
+static bool on_prompt(void *arg)
 {
     struct keyring *keyring = arg;
-    keyring->waiting(keyring->arg, keyring->question);
+    if (!keyring->quiet)
+        keyring->waiting(keyring->arg, keyring->question);
+    return !keyring->quiet;
 }
 
 static bool still_there(struct keyring *keyring)
@@ -137,6 +139,9 @@ int keyring_open(struct keyring *keyring)
         return keyring_fail_error(keyring, "open a session", error);
     keyring->owner = owner_of(keyring, SERVICE);
     keyring_service_on_prompt(keyring->service, on_prompt, keyring);
+    g_autofree char *gnome = owner_of(keyring, GNOME_KEYRING);
+    if (g_strcmp0(gnome, keyring->owner) != 0)
+        keyring_service_closes_windows(keyring->service);
     return 0;
 }
 
@@ -167,6 +172,8 @@ int keyring_unlock(struct keyring *keyring, GList *objects)
 {
     if (!objects)
         return 0;
+    if (keyring->quiet)
+        return keyring_fail(keyring, "locked", "the keyring is locked; the next mltoken get asks to unlock it");
     keyring->question = "the keyring is locked; unlock it in the window that it opens";
     GError *error = NULL;
     GList *unlocked = NULL;
@@ -180,6 +187,8 @@ int keyring_unlock(struct keyring *keyring, GList *objects)
 
 static int make_collection(struct keyring *keyring, SecretCollection **ret)
 {
+    if (keyring->quiet)
+        return keyring_fail(keyring, "locked", "there is no keyring yet; the next mltoken get asks for one");
     keyring->question = "there is no keyring yet; choose a password for it in the window that it opens";
     GError *error = NULL;
     *ret = secret_collection_create_sync(keyring->service, "Default keyring", SECRET_COLLECTION_DEFAULT,

@@ -16,6 +16,7 @@ struct keyring {
     /* Says to whoever asked that a person is being asked now. */
     void (*waiting)(void *arg, const char *reason);
     void *arg;
+    bool quiet;           /* nobody waits: no person is asked */
     const char *question; /* what a person would be asked now */
     const char *kind;     /* of the protocol; why the last call failed */
     char reason[KEYRING_REASON];
@@ -25,7 +26,7 @@ struct keyring {
 /* Connects, or sees that the service is still the one that it was. */
 int keyring_open(struct keyring *);
 void keyring_close(struct keyring *);
-/* Unlocks a collection or items, asking a person if need be. The list holds GDBusProxy. */
+/* Unlocks a collection or items, asking a person if need be, and if that may be. The list holds GDBusProxy. */
 int keyring_unlock(struct keyring *, GList *objects);
 /* The collection for new items, unlocked. When there is none it is made with a person's help, or *ret is NULL. */
 int keyring_default_collection(struct keyring *, bool make, SecretCollection **ret);

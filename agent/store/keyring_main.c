@@ -10,6 +10,7 @@
 #include "store/program.h"
 #include <errno.h>
 #include <glib-unix.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -273,6 +274,7 @@ static void serve(struct state *state, const struct store_request *request, stru
 {
     struct work work = {
         .keyring = &state->keyring, .request = request, .program = program, .room = &state->room, .lock = -1};
+    state->keyring.quiet = request->quiet;
     int r = keyring_open(&state->keyring);
     if (r == 0)
         r = function(&work);
@@ -365,6 +367,15 @@ static GLogWriterOutput write_nothing(GLogLevelFlags level, const GLogField *fie
     return G_LOG_WRITER_HANDLED;
 }
 
+/* The agent says so when it waits for a person no longer: then nothing more is done. */
+static void let_sigterm_end_it(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int main(void)
 {
     static const struct store_functions functions = {.name = "keyring",
@@ -380,6 +391,7 @@ int main(void)
         (void)fprintf(stderr, "mltoken-store-keyring: cannot start: %s\n", strerror(errno));
         return 1;
     }
+    let_sigterm_end_it();
     g_log_set_writer_func(write_nothing, NULL, NULL);
     size_t size = KEYRING_TEXT_MAXIMUM;
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

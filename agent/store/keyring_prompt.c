@@ -1,15 +1,18 @@
 #include "store/keyring_prompt.h"
 
 #include <glib-unix.h>
-#include <stdbool.h>
+#include <signal.h>
 #include <unistd.h>
 
 #define PROMPT "org.freedesktop.Secret.Prompt"
 
+enum { DISMISS_MS = 500 /* below the agent's patience with a program that it ends */ };
+
 typedef struct {
     SecretService parent;
-    void (*fn)(void *arg);
+    bool (*fn)(void *arg);
     void *arg;
+    bool closes;
 } KeyringService;
 
 typedef SecretServiceClass KeyringServiceClass;
@@ -20,9 +23,11 @@ G_DEFINE_TYPE(KeyringService, keyring_service, SECRET_TYPE_SERVICE)
 /* One question to a person. The task owns it. */
 struct question {
     GDBusConnection *bus;
+    char *name, *path;      /* of the prompt */
     GVariantType *type;     /* of the answer */
     guint completed, watch; /* on the bus */
-    GSource *end;           /* of our input */
+    GSource *end, *term;    /* of our input; SIGTERM */
+    bool closes;
 };
 
 static void question_stop(struct question *question)
@@ -30,7 +35,9 @@ static void question_stop(struct question *question)
     if (!question->end)
         return;
     g_source_destroy(question->end);
+    g_source_destroy(question->term);
     g_clear_pointer(&question->end, g_source_unref);
+    g_clear_pointer(&question->term, g_source_unref);
     g_dbus_connection_signal_unsubscribe(question->bus, question->completed);
     g_bus_unwatch_name(question->watch);
 }
@@ -41,6 +48,8 @@ static void question_free(void *arg)
     question_stop(question);
     g_clear_pointer(&question->type, g_variant_type_free);
     g_clear_object(&question->bus);
+    g_free(question->name);
+    g_free(question->path);
     g_free(question);
 }
 
@@ -79,10 +88,22 @@ static void on_vanished(GDBusConnection *bus, const char *name, void *arg)
     finish(arg, NULL, g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED, "it went away"));
 }
 
+/* Only who asked may close the window, so it is done before the connection ends. */
+static gboolean on_term(void *arg)
+{
+    const struct question *question = arg;
+    if (question->closes) {
+        g_autoptr(GVariant) reply =
+            g_dbus_connection_call_sync(question->bus, question->name, question->path, PROMPT, "Dismiss", NULL, NULL,
+                                        G_DBUS_CALL_FLAGS_NO_AUTO_START, DISMISS_MS, NULL, NULL);
+    }
+    _exit(0);
+}
+
 static gboolean on_input_end(int fd, GIOCondition condition, void *arg)
 {
-    (void)fd, (void)condition, (void)arg;
-    _exit(0);
+    (void)fd, (void)condition;
+    return on_term(arg);
 }
 
 static void on_prompted(GObject *bus, GAsyncResult *result, void *arg)
@@ -103,18 +124,26 @@ static void prompt_async(SecretService *service, SecretPrompt *prompt, const GVa
                          GCancellable *cancellable, GAsyncReadyCallback fn, gpointer arg)
 {
     const KeyringService *self = (const KeyringService *)service;
-    const char *name = g_dbus_proxy_get_name(G_DBUS_PROXY(prompt));
-    const char *path = g_dbus_proxy_get_object_path(G_DBUS_PROXY(prompt));
+    GMainContext *context = g_main_context_get_thread_default();
     GTask *task = g_task_new(service, cancellable, fn, arg);
+    if (self->fn && !self->fn(self->arg)) {
+        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_CANCELLED, "nobody is asked");
+        g_object_unref(task);
+        return;
+    }
     struct question *question = g_new0(struct question, 1);
     g_task_set_task_data(task, question, question_free);
-    if (self->fn)
-        self->fn(self->arg);
+    const char *name = question->name = g_strdup(g_dbus_proxy_get_name(G_DBUS_PROXY(prompt)));
+    const char *path = question->path = g_strdup(g_dbus_proxy_get_object_path(G_DBUS_PROXY(prompt)));
+    question->closes = self->closes;
     question->type = type ? g_variant_type_copy(type) : NULL;
     question->bus = g_object_ref(g_dbus_proxy_get_connection(G_DBUS_PROXY(prompt)));
     question->end = g_unix_fd_source_new(STDIN_FILENO, G_IO_HUP);
-    g_source_set_callback(question->end, G_SOURCE_FUNC(on_input_end), NULL, NULL);
-    g_source_attach(question->end, g_main_context_get_thread_default());
+    g_source_set_callback(question->end, G_SOURCE_FUNC(on_input_end), question, NULL);
+    g_source_attach(question->end, context);
+    question->term = g_unix_signal_source_new(SIGTERM);
+    g_source_set_callback(question->term, on_term, question, NULL);
+    g_source_attach(question->term, context);
     question->completed = g_dbus_connection_signal_subscribe(question->bus, name, PROMPT, "Completed", path, NULL,
                                                              G_DBUS_SIGNAL_FLAGS_NONE, on_completed, task, NULL);
     question->watch = g_bus_watch_name_on_connection(question->bus, name, G_BUS_NAME_WATCHER_FLAGS_NONE, NULL,
@@ -140,9 +169,14 @@ static void keyring_service_init(KeyringService *service)
     (void)service;
 }
 
-void keyring_service_on_prompt(SecretService *service, void (*fn)(void *arg), void *arg)
+void keyring_service_on_prompt(SecretService *service, bool (*fn)(void *arg), void *arg)
 {
     KeyringService *self = (KeyringService *)service;
     self->fn = fn;
     self->arg = arg;
+}
+
+void keyring_service_closes_windows(SecretService *service)
+{
+    ((KeyringService *)service)->closes = true;
 }

@@ -352,6 +352,7 @@ static int send_request(struct process *process, const struct store_call *call)
         {"binding", *call->binding ? call->binding : NULL},
         {"expect", call->op == STORE_PUT && call->expect != STORE_ANY ? expect : NULL},
         {"new", call->fresh ? "1" : NULL},
+        {"ask", call->quiet ? "no" : NULL},
     };
     return child_send(&process->child, fields, ELEMENTS(fields),
                       call->value ? secret_span(call->value) : (struct span){0});

@@ -53,6 +53,7 @@ static int start(struct store *store, const struct store_call *model, const stru
         return -ENOMEM;
     *call = *model;
     call->store = store;
+    call->quiet = key->quiet;
     call->profile = key->profile ? strdup(key->profile) : NULL;
     call->name = key->name ? strdup(key->name) : NULL;
     if ((key->profile && !call->profile) || (key->name && !call->name)) {

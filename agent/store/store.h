@@ -42,6 +42,7 @@ typedef void store_fn(void *arg, const struct store_result *);
 struct store_key {
     const char *profile, *name;
     const char *binding; /* STORE_BINDING hex digits */
+    bool quiet;          /* nobody waits for it: no person is asked, it is STORE_LOCKED instead */
 };
 
 #define STORE_ANY UINT64_MAX
