@@ -431,6 +431,8 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_CLIENT_SECRET, "client_secret", client_secret, LIMIT_CONFIG_LINE, read_secret),
     KEY(KEY_USERNAME, "username", username, LIMIT_USERNAME, read_text),
     KEY(KEY_PASSWORD, "password", password, LIMIT_CONFIG_LINE, read_secret),
+    KEY(KEY_TOKEN, "token", token, LIMIT_CONFIG_LINE, read_secret),
+    KEY(KEY_TOKEN_SECONDARY, "token_secondary", token_secondary, LIMIT_CONFIG_LINE, read_secret),
     KEY(KEY_ENDPOINT_HOSTS, "endpoint_hosts", endpoint_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_VERIFICATION_HOSTS, "verification_hosts", verification_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_SCOPE, "scope", scopes, LIMIT_CONFIG_LINE, read_scope),

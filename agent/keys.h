@@ -19,6 +19,8 @@ enum { /* keys that the rules across keys speak of; the table is in this order a
        KEY_CLIENT_SECRET,
        KEY_USERNAME,
        KEY_PASSWORD,
+       KEY_TOKEN,
+       KEY_TOKEN_SECONDARY,
        KEY_ENDPOINT_HOSTS,
        KEY_VERIFICATION_HOSTS,
        KEY_SCOPE,

@@ -3,6 +3,7 @@
 #include "acquire/errand.h"
 #include "acquire/flight.h"
 #include "acquire/lock.h"
+#include "acquire/report.h"
 #include "acquire/signin.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -386,18 +387,14 @@ static void land_failure(struct flight *flight, const struct failure *failure)
     answer_waiters(flight, &why);
 }
 
-/* A sign-in that no renewal keeps alive: once a day. */
+/* What nobody can renew: said as each mark is passed. */
 static void warn_of_end(struct holder *holder)
 {
-    enum { DAY_S = 24 * 3600 };
-    int64_t now = clock_wall_s(), left = holder->ends_at - now;
-    char life[32];
-    if (!holder->ends_at || left > WARN_SIGN_IN_S || now - holder->warned_at < DAY_S)
-        return;
-    holder->warned_at = now;
-    text_duration(life, sizeof(life), left);
-    log_event(LOG_LEVEL_WARNING, "the sign-in ends soon, and a person must sign in again", "PROFILE",
-              holder->profile->name, "LEFT", life, NULL);
+    char sentence[LIMIT_TEXT];
+    int days = report_end(holder->profile, holder, sentence);
+    if (days && days != holder->warned_days)
+        log_event(LOG_LEVEL_WARNING, sentence, "PROFILE", holder->profile->name, NULL);
+    holder->warned_days = days;
 }
 
 static void land_tokens(struct flight *flight)
@@ -498,6 +495,23 @@ void conductor_forgive(struct conductor *conductor, struct holder *holder)
     for (struct entry *entry = holder->entries; entry; entry = entry->next) {
         entry_forget_failure(entry);
         conductor_plan(conductor, entry);
+    }
+}
+
+/* What was served, or used to get it, may be another now: it is read anew, and those who watch are told. */
+void conductor_replaced(struct conductor *conductor, struct holder *holder)
+{
+    conductor_forgive(conductor, holder);
+    if (!holder->profile->grant->ends_at)
+        return;
+    holder->generation++;
+    for (struct entry *entry = holder->entries; entry; entry = entry->next) {
+        if (entry->flight)
+            entry->flight->entry = NULL;
+        entry->flight = NULL;
+        entry_forget_token(entry);
+        if (entry->watchers)
+            (void)take_off(conductor, entry); /* failing that, at the next call */
     }
 }
 

@@ -83,6 +83,8 @@ void conductor_drop(struct conductor *, struct holder *, const struct failure *w
 void conductor_forget_sign_in(struct holder *);
 /* A secret was stored anew: what was refused may be tried again. */
 void conductor_forgive(struct conductor *, struct holder *);
+/* A secret of the profile was stored anew, or cleared. */
+void conductor_replaced(struct conductor *, struct holder *);
 /* (Re)sets the timer of an entry's renewal. */
 void conductor_plan(struct conductor *, struct entry *);
 /* Ends whoever watches it. */

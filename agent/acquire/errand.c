@@ -180,7 +180,7 @@ static void on_set(void *arg, const struct store_result *result)
     }
     struct holder *holder = cache_find(errand->conductor->cache, errand->profile->name);
     if (holder)
-        conductor_forgive(errand->conductor, holder);
+        conductor_replaced(errand->conductor, holder);
     log_event(LOG_LEVEL_INFO, errand->value ? "secret stored" : "secret cleared", "PROFILE", errand->profile->name,
               "NAME", errand->name, NULL);
     end(errand, &(struct errand_result){0});
@@ -207,7 +207,7 @@ int errand_set(struct conductor *conductor, struct holder *holder, const char *n
         failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "%s",
                     strcmp(name, SECRET_REFRESH_TOKEN) == 0
                         ? "refresh_token comes with mltoken login and goes with mltoken logout"
-                        : "a secret's name is client_secret or password");
+                        : "a secret's name is one of client_secret, password, token, token_secondary");
         return -1;
     }
     int r = value.data ? secret_new(value.data, value.length, &secret) : 0;

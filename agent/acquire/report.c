@@ -36,6 +36,36 @@ static void report_entry(const struct conductor *conductor, const struct holder 
         put_failure(report, plain->failed);
 }
 
+int report_end(const struct profile *profile, const struct holder *holder, char sentence[static LIMIT_TEXT])
+{
+    enum { DAY_S = 24 * 3600 };
+    static const int marks[] = {1, 7, 30, 90};
+    bool person = (profile->grant->ops & GRANT_LOGIN) != 0;
+    int64_t end = !person                         ? profile->grant->ends_at ? profile->grant->ends_at(profile) : 0
+                  : holder && !holder->signed_out ? holder->ends_at
+                                                  : 0;
+    int64_t left = end - clock_wall_s();
+    char life[32];
+    *sentence = '\0';
+    if (!end)
+        return 0;
+    text_duration(life, sizeof(life), left > 0 ? left : 0);
+    for (size_t i = 0; i < (person ? 2 : ELEMENTS(marks)); i++) {
+        if (left > marks[i] * (int64_t)DAY_S)
+            continue;
+        if (person)
+            (void)snprintf(sentence, LIMIT_TEXT, "the sign-in ends for good in %s: mltoken login %s", life,
+                           profile->name);
+        else
+            (void)snprintf(sentence, LIMIT_TEXT,
+                           left > 0 ? "the last token ends in %s: have a new one issued"
+                                    : "the last token has ended: have a new one issued",
+                           life);
+        return marks[i];
+    }
+    return 0;
+}
+
 void report_profile(const struct conductor *conductor, const struct profile *profile, struct report *ret)
 {
     const struct holder *holder = cache_find(conductor->cache, profile->name);
@@ -49,6 +79,7 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
         ret->state = "login_required";
     if (conductor->locked)
         ret->state = "locked";
+    (void)report_end(profile, holder, ret->warning);
     if (!holder)
         return;
     if (holder->identity && *holder->identity->account)
@@ -57,13 +88,6 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
         ret->sign_in_ends_at = holder->renew_by && (!holder->ends_at || holder->renew_by < holder->ends_at)
                                    ? holder->renew_by
                                    : holder->ends_at;
-    int64_t left = holder->ends_at - clock_wall_s();
-    if (holder->ends_at && left <= WARN_SIGN_IN_S && !holder->signed_out) {
-        char life[32];
-        text_duration(life, sizeof(life), left > 0 ? left : 0);
-        (void)snprintf(ret->warning, sizeof(ret->warning), "the sign-in ends for good in %s: mltoken login %s", life,
-                       profile->name);
-    }
     report_entry(conductor, holder, ret);
     if (conductor->locked)
         ret->state = "locked";

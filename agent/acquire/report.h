@@ -11,4 +11,7 @@ struct report {
     char warning[LIMIT_TEXT];       /* what a person should do before long; "" */
     char error[3 * LIMIT_TEXT];     /* "" */
 };
+/* What is to be said of a profile that ends: so many days ahead that it is time to. 0 (nothing), or the mark that was
+ * passed last: 90, 30, 7 or 1 days (a sign-in: 7 or 1), with a sentence. holder may be NULL. */
+int report_end(const struct profile *, const struct holder *, char sentence[static LIMIT_TEXT]);
 void report_profile(const struct conductor *, const struct profile *, struct report *ret);

@@ -12,6 +12,8 @@ static const struct {
 } sources[SECRET_SOURCES] = {
     {"client_secret", offsetof(struct profile, client_secret)},
     {"password", offsetof(struct profile, password)},
+    {"token", offsetof(struct profile, token)},
+    {"token_secondary", offsetof(struct profile, token_secondary)},
 };
 
 const char *secret_source_name(size_t index)

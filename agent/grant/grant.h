@@ -91,6 +91,9 @@ struct grant {
     const struct key *keys;      /* own keys, ended by a NULL name; may be NULL */
     /* What is wrong with a profile as a whole ("needs token_endpoint or authority"), or NULL. May be NULL. */
     const char *(*check)(const struct profile *);
+    /* When what a profile serves ends and a person must see to it, by its settings alone: epoch seconds, or 0. May be
+     * NULL. */
+    int64_t (*ends_at)(const struct profile *);
     /* Both return 0 and a step, or a negative errno that the runner reports as an internal failure. The input lives
      * until end(). */
     int (*start)(void *state, enum grant_op, const struct input *, const struct tick *, struct step *ret);
@@ -98,7 +101,7 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_client_credentials, grant_device_code, grant_mlserver, grant_password;
+extern const struct grant grant_client_credentials, grant_device_code, grant_mlserver, grant_password, grant_static;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

@@ -66,7 +66,7 @@ struct holder {
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */
-    int64_t warned_at;          /* epoch seconds: when it was last said that the sign-in ends; 0: never */
+    int warned_days;            /* the last of the days before its end on which that was said; 0: never */
     struct flight *flights;     /* under way or waiting their turn */
     bool broken;                /* its configuration has a mistake now; profile is the last good one */
     bool gone;                  /* no longer configured; kept for its flights and its sign-in */

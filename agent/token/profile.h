@@ -48,7 +48,7 @@ struct profile {
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
     char *tenant, *client_id;
     enum client_auth client_auth;
-    struct source client_secret, password;
+    struct source client_secret, password, token, token_secondary;
     char *username;
     char **scopes; /* sorted, unique, NULL-terminated; NULL when not set */
     char *resource, *audience;

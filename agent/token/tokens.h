@@ -21,6 +21,7 @@ struct tokens {
     char *scope;                  /* as granted; NULL: as asked for */
     struct secret *refresh_token; /* NULL when no new one came */
     int64_t expires_in_s;         /* life from now; -1 unknown */
+    bool endless;                 /* it has no end that anybody knows of; expires_in_s says how long it may be kept */
     int64_t refresh_in_s;         /* the authority's advice; -1 none */
     int64_t refresh_life_s;       /* of the refresh token, from now; -1: not said, or it does not end */
 };

@@ -151,7 +151,6 @@
 #define MLSERVER_CHAIN_S (90L * 24 * 3600) /* from the password to the last renewal */
 
 /* tokens */
-#define WARN_SIGN_IN_S           (7L * 24 * 3600) /* so long before a sign-in ends for good it is said, once a day */
 #define LIMIT_CACHE_ENTRIES      32768
 #define LIMIT_CACHE_PER_PROFILE  128
 #define LIMIT_REFUSAL_MS         60000 /* how long a definite refusal is remembered */

@@ -1,0 +1,152 @@
+"""grant = static: a key or bearer that somebody else issued, in two slots, with an end."""
+
+import json
+import time
+
+import pytest
+
+DAY = 86400
+
+
+def day(days):
+    return time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * DAY))
+
+
+def instant(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+
+
+def keyed(home, value="keyMARK0123456789", **more):
+    return {"grant": "static", "token": home.secret(value, "token"), **more}
+
+
+def test_a_key_in_a_file(home, start_agent, mltoken):
+    home.config({"k": keyed(home, header="api-key: {token}")})
+    start_agent()
+    assert mltoken("get", "k").out == "keyMARK0123456789\n"
+    assert mltoken("get", "k", "--header").out == "api-key: keyMARK0123456789\n"
+    token = json.loads(mltoken("get", "k", "--json").out)
+    assert "expiresAt" not in token, "nobody said that it ends"
+    assert mltoken("status", "k").code == 0
+
+
+def test_a_key_in_the_store(home, start_agent, mltoken):
+    home.config({"k": {"grant": "static", "token": "stored", "store": "memory"}})
+    start_agent()
+    missing = mltoken("get", "k")
+    assert missing.code == 3 and "mltoken secret set k token" in missing.err
+    assert mltoken("secret", "set", "k", "token", input="firstMARK").code == 0
+    assert mltoken("get", "k").out == "firstMARK\n"
+    assert mltoken("secret", "set", "k", "token", input="secondMARK").code == 0
+    assert mltoken("get", "k").out == "secondMARK\n", "a stored key is served as it is now"
+    assert mltoken("secret", "clear", "k", "token").code == 0
+    assert mltoken("get", "k").code == 3
+
+
+def test_who_watches_is_told_of_a_new_one(home, start_agent, mltoken, varlink):
+    home.config({"k": {"grant": "static", "token": "stored", "store": "memory"}})
+    start_agent()
+    assert mltoken("secret", "set", "k", "token", input="firstMARK").code == 0
+    watch = varlink().more("Watch", profile="k")
+    assert next(watch)["token"]["value"] == "firstMARK"
+    assert mltoken("secret", "set", "k", "token", input="secondMARK").code == 0
+    assert next(watch)["token"]["value"] == "secondMARK"
+
+
+def test_an_end(home, start_agent, mltoken):
+    home.config({"k": keyed(home, expires=day(400)), "soon": keyed(home, expires=instant(3600))})
+    start_agent()
+    token = json.loads(mltoken("get", "k", "--json").out)
+    assert abs(token["expiresAt"] - time.time() - 400 * DAY) < DAY + 60, "the end is the token's, beyond a year too"
+    token = json.loads(mltoken("get", "soon", "--json").out)
+    assert abs(token["expiresAt"] - time.time() - 3600) < 5
+    assert mltoken("get", "soon", "--min-valid", "7200").code == 9
+
+
+def test_after_the_end_it_is_refused(home, start_agent, mltoken):
+    home.config({"k": keyed(home, expires=day(-2))})
+    agent = start_agent()
+    result = mltoken("get", "k")
+    assert result.code == 3 and "ended on " + day(-2) in result.err, result.err
+    assert result.out == ""
+    assert "keyMARK" not in agent.log()
+
+
+def test_it_ends_while_it_is_served(home, start_agent, mltoken):
+    home.config({"k": keyed(home, expires=instant(3))})
+    start_agent()
+    assert mltoken("get", "k").code == 0
+    time.sleep(4)
+    assert mltoken("get", "k").code == 3
+
+
+def test_the_second_slot_takes_over(home, start_agent, mltoken):
+    second = home.secret("otherMARK", "second")
+    home.config({"k": keyed(home, expires=instant(3), token_secondary=second)})
+    start_agent()
+    assert mltoken("get", "k").out == "keyMARK0123456789\n"
+    time.sleep(4)
+    assert mltoken("get", "k").out == "otherMARK\n"
+
+
+def test_the_second_slot_when_the_first_is_empty(home, start_agent, mltoken):
+    home.config({"k": {"grant": "static", "token": "stored", "token_secondary": "stored", "store": "memory"}})
+    start_agent()
+    assert mltoken("secret", "set", "k", "token_secondary", input="otherMARK").code == 0
+    assert mltoken("get", "k").out == "otherMARK\n"
+    assert mltoken("secret", "set", "k", "token", input="firstMARK").code == 0
+    assert mltoken("get", "k").out == "firstMARK\n"
+
+
+def test_a_slot_can_be_chosen(home, start_agent, mltoken):
+    second = home.secret("otherMARK", "second")
+    home.config({"k": keyed(home, token_secondary=second, slot="secondary")})
+    start_agent()
+    assert mltoken("get", "k").out == "otherMARK\n"
+
+
+@pytest.mark.parametrize("days, words", [(120, None), (80.5, "80 d"), (20.5, "20 d"), (5.5, "5 d"), (0.5, " h"), (-2, "has ended")])
+def test_warnings_in_status(home, start_agent, mltoken, days, words):
+    home.config({"k": keyed(home, expires=instant(days * DAY))})
+    start_agent()
+    shown = mltoken("status")
+    assert shown.code == 0
+    if words:
+        assert "k: the last token" in shown.err and words in shown.err, shown.err
+    else:
+        assert "token" not in shown.err
+    mltoken("get", "k")
+    mltoken("get", "k", "--refresh")
+
+
+def test_warnings_in_the_log_once_for_each_mark(home, start_agent, mltoken):
+    home.config({"k": keyed(home, expires=instant(20 * DAY))})
+    agent = start_agent()
+    for _ in range(3):
+        assert mltoken("get", "k", "--refresh").code == 0
+    assert agent.log().count("the last token ends in") == 1
+
+
+@pytest.mark.parametrize("keys, words", [
+    ({"expires": "tomorrow"}, "2027-01-31"),
+    ({"expires": "2026-02-30"}, "2027-01-31"),
+    ({"expires_secondary": "2027-01-31"}, "token_secondary"),
+    ({"slot": "third"}, "primary or secondary"),
+    ({"slot": "secondary"}, "no token"),
+    ({"token": None}, "needs token"),
+    ({"token": "keyMARK0123456789"}, "token"),
+])
+def test_mistakes_in_the_profile(home, mltoken, keys, words):
+    path = home.config({"k": {**keyed(home), **keys}})
+    result = mltoken("config", "check", path)
+    assert result.code == 3 and words in result.out + result.err, result.err
+    assert "keyMARK" not in result.out + result.err
+
+
+@pytest.mark.parametrize("value", ["two words", "über", "x" * 110000])
+def test_what_no_header_can_carry(home, start_agent, mltoken, value):
+    home.config({"k": keyed(home, value)})
+    agent = start_agent()
+    result = mltoken("get", "k")
+    assert result.code == 3 and result.out == "", result.err
+    assert value not in result.err + agent.log()
