@@ -364,22 +364,39 @@ int keeper_save(struct keeper *keeper, const struct credential *credential, bool
 
 /* ---- dropping ---- */
 
+static int drop(struct keeper *, const char *name);
+
+/* What cannot be read cannot be taken apart either: it goes as a whole, or nobody could ever sign in again. */
 static void on_dropped(void *arg, const struct store_result *result)
 {
     struct keeper *keeper = arg;
     struct failure why;
     keeper->call = NULL;
+    if (result->error == -EBADMSG && !keeper->again) {
+        log_event(LOG_LEVEL_WARNING, "all that is stored for this profile is removed, for it cannot be read", "PROFILE",
+                  keeper->profile->name, "REASON", result->reason, NULL);
+        keeper->again = true;
+        if (drop(keeper, NULL) == 0)
+            return;
+    }
     if (result->error)
         keeper_failure(&why, "the sign-in is still in the store", result);
     tell(keeper, result->error, &why);
 }
 
-int keeper_drop(struct keeper *keeper, keeper_fn *fn, void *arg)
+static int drop(struct keeper *keeper, const char *name)
 {
     struct store *store;
-    int r = begin(keeper, fn, arg, &store);
-    return r < 0 ? r
-                 : store_drop(store, keeper->profile->name, SECRET_REFRESH_TOKEN, on_dropped, keeper, &keeper->call);
+    int r = begin(keeper, keeper->fn, keeper->arg, &store);
+    return r < 0 ? r : store_drop(store, keeper->profile->name, name, on_dropped, keeper, &keeper->call);
+}
+
+int keeper_drop(struct keeper *keeper, keeper_fn *fn, void *arg)
+{
+    keeper->fn = fn;
+    keeper->arg = arg;
+    keeper->again = false;
+    return drop(keeper, SECRET_REFRESH_TOKEN);
 }
 
 void keeper_end(struct keeper *keeper)

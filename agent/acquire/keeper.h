@@ -41,6 +41,7 @@ struct keeper {
 int keeper_load(struct keeper *, keeper_fn *, void *arg);
 /* `any`: a new sign-in, which replaces whatever is there. The credential is copied. */
 int keeper_save(struct keeper *, const struct credential *, bool any, keeper_fn *, void *arg);
+/* The sign-in alone; where the store cannot read what it has, all that it has for the profile. */
 int keeper_drop(struct keeper *, keeper_fn *, void *arg);
 /* Whether another agent is renewing what is held just now, and will keep the next one soon; its host may have died, so
  * there is an end to that (LIMIT_RENEWAL_MS). An agent that was killed at it is told of in the log. */

@@ -24,6 +24,15 @@ int trouble_set(struct trouble *trouble, const char *kind, const char *format, .
     return -EIO;
 }
 
+void trouble_add(struct trouble *trouble, const char *format, ...)
+{
+    va_list arguments;
+    size_t length = strlen(trouble->reason);
+    va_start(arguments, format);
+    (void)vsnprintf(trouble->reason + length, sizeof(trouble->reason) - length, format, arguments);
+    va_end(arguments);
+}
+
 int trouble_errno(struct trouble *trouble, int error, const char *what, const char *path, const char *name)
 {
     const char *kind = "denied";

@@ -23,6 +23,8 @@ struct folder {
 
 /* -EIO always, so that one can return it. Only the first is kept. */
 int trouble_set(struct trouble *, const char *kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What may be done about it, at the end of the reason. */
+void trouble_add(struct trouble *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for an errno of a file: "cannot WHAT PATH/NAME: ...", with the kind that fits. */
 int trouble_errno(struct trouble *, int error, const char *what, const char *path, const char *name);
 

@@ -223,6 +223,8 @@ int session_load(struct session *session, const char *profile, struct session_fi
     *ret = (struct session_file){0};
     file_name(profile, name);
     int r = open_file(session, name, SEALED_PROFILE, profile, &head, &ret->plain, &length, tag);
+    if (r == -EBADMSG)
+        trouble_add(session->trouble, "; put it back, or mltoken logout %s removes it", profile);
     if (r < 0)
         return r == -ENOENT ? r : -EIO;
     sealed_state_name(profile, hashed);

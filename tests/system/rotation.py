@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
+import urllib.request
 
 from harness import Agent, Command, VarlinkError, person, program, wait_until
 from store import Store
@@ -29,15 +30,16 @@ exec STORE
 class Rotation:
     """Owns the agent. kill() and what follows are one round; look() says what may be said after any kill."""
 
-    def __init__(self, authority, home, grace, delay=0.002):
-        self.authority, self.home = authority, home
-        self.directory = home.stores()
-        self._write_wrapper()
+    def __init__(self, authority, home, grace, faults=True, seen=None, **client):
+        self.authority, self.home, self.seen = authority, home, seen
+        if faults:
+            self.directory = home.stores()
+            self._write_wrapper()
         key = home.write("key", os.urandom(32).hex() + "\n")
         home.config({PROFILE: person(authority, store="file")}, {"key_file": key})
-        self.store_environment = {"XDG_STATE_HOME": home.state, "MLTOKEN_KEY_FILE": key}
-        authority.set_client("device", auto_approve="alice", reuse_grace=grace, token_lifetime=300)
-        authority.set_delay(delay, "token")
+        self.key = key
+        authority.set_client("device", auto_approve="alice", reuse_grace=grace, **client)
+        authority.set_delay(0.002, "token")
         self.agent = Agent(home).start()
         Command(home)("login", PROFILE, "--json").ok()
         with Store(self.store_environment) as store:
@@ -52,6 +54,14 @@ class Rotation:
         os.chmod(path, 0o755)
 
     # what is where
+
+    def seen_state(self):
+        """$XDG_STATE_HOME, by a path that leads into the agent's mounts."""
+        return self.seen(self.agent) if self.seen else self.home.state
+
+    @property
+    def store_environment(self):
+        return {"XDG_STATE_HOME": self.seen_state(), "MLTOKEN_KEY_FILE": self.key}
 
     @property
     def family(self):
@@ -77,7 +87,7 @@ class Rotation:
         requests = [r for r in self.authority.requests("token", grant="refresh_token")]
         last = requests[-1]
         first = next(r for r in requests if r.form["refresh_token"] == last.form["refresh_token"])
-        return last.started - first.started < GRACE - 1
+        return last.time - first.time < GRACE - 1
 
     # one after the other
 
@@ -105,6 +115,12 @@ class Rotation:
                 self.heard(reply["parameters"]["token"])
                 return True
         return False
+
+    def settle(self):
+        """What was sent before has come, and has been answered."""
+        with urllib.request.urlopen(self.authority.oidc + "/.well-known/openid-configuration", timeout=60) as page:
+            page.read()
+        wait_until(lambda: not self.authority.current["token"])
 
     def store_pids(self):
         """The store programs that the agent runs: one, or a corpse beside it."""

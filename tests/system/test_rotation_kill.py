@@ -100,6 +100,7 @@ def kill_at_random(rotation, chance, longest, victim):
     timer.join()
     if victim == "agent":
         rotation.agent.process.wait()
+    rotation.settle()
     return answered
 
 
