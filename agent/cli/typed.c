@@ -18,10 +18,21 @@ static void on_signal(int number)
     interrupted = number;
 }
 
-/* To the end, or on a terminal to the end of the line. */
+/* What is behind the first line, which may have come with it, is not wanted. */
+static bool cut_line(struct buffer *to)
+{
+    const char *end = to->length > 0 ? memchr(to->data, '\n', to->length) : NULL;
+    size_t length = end ? (size_t)(end - to->data) + 1 : to->length;
+    if (end)
+        explicit_bzero(to->data + length, to->length - length);
+    to->length = length;
+    return end != NULL;
+}
+
+/* To the end, or to the end of the line. */
 static int read_all(const struct typed *typed, struct buffer *to, bool line)
 {
-    while (!interrupted && !(line && to->length > 0 && to->data[to->length - 1] == '\n')) {
+    while (!interrupted && !(line && cut_line(to))) {
         if (buffer_reserve(to, 1) < 0) {
             complain("%s: it is longer than %zu bytes", typed->command, typed->most);
             return EXIT_USAGE;

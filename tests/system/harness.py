@@ -149,6 +149,23 @@ class AgentFailure(AssertionError):
     """The agent crashed, or a sanitizer spoke."""
 
 
+def memory_has(pid, needle):
+    """The readable, writable mapping of a process that has the bytes, or None (needs root)."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in maps:
+            bounds, mode = line.split()[:2]
+            if not mode.startswith("rw"):
+                continue
+            start, end = (int(x, 16) for x in bounds.split("-"))
+            try:
+                mem.seek(start)
+                if needle in mem.read(end - start):
+                    return line.strip()
+            except (OSError, ValueError, OverflowError):
+                continue
+    return None
+
+
 class Agent:
     """One mltoken-agent in the foreground. Its stderr goes to a file."""
 
@@ -209,20 +226,7 @@ class Agent:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def memory_has(self, needle):
-        """Whether the bytes are in any readable, writable mapping of the agent (needs root)."""
-        with open(f"/proc/{self.pid}/maps", encoding="ascii") as maps, open(f"/proc/{self.pid}/mem", "rb", 0) as mem:
-            for line in maps:
-                bounds, mode = line.split()[:2]
-                if not mode.startswith("rw"):
-                    continue
-                start, end = (int(x, 16) for x in bounds.split("-"))
-                try:
-                    mem.seek(start)
-                    if needle in mem.read(end - start):
-                        return line.strip()
-                except (OSError, ValueError, OverflowError):
-                    continue
-        return None
+        return memory_has(self.pid, needle)
 
     def stop(self, check=True):
         """SIGTERM, then the exit status; fails on a crash or a sanitizer's report."""
