@@ -3,9 +3,6 @@
 import dataclasses
 import json
 import os
-import pwd
-import re
-import shlex
 import subprocess
 import time
 
@@ -181,7 +178,7 @@ class Account:
     def agents(self):
         """The agents that run for it, without the processes of their own."""
         lines = self.machine.run("ps", "-u", str(self.uid), "-o", "pid=,ppid=,args=").out.splitlines()
-        found = {pid: ppid for pid, ppid, args in (line.split(None, 2) for line in lines) if args.split()[0].endswith("bin/mltoken-agent")}
+        found = {pid: ppid for pid, ppid, args in (line.split(None, 2) for line in lines) if os.path.basename(args.split()[0]) == "mltoken-agent"}
         return [int(pid) for pid, ppid in found.items() if ppid not in found]
 
 

@@ -8,6 +8,7 @@ scripted authority, which runs beside the machine, is the only thing on its 127.
 
 Arguments go to pytest (for example: make machine MACHINE="-k journal"). The last line counts: "N passed, N failed"."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -78,6 +79,35 @@ def mount(*args):
     subprocess.run(["mount", *args], check=True)
 
 
+@contextlib.contextmanager
+def own_cgroup():
+    """One of our own for the machine, where the kernel's are writable: nspawn makes others in it, and leaves them."""
+    with open("/proc/self/mountinfo", encoding="ascii") as f:
+        mounts = [line.split()[4] for line in f if line.partition(" - ")[2].startswith("cgroup2 ")]
+    with open("/proc/self/cgroup", encoding="ascii") as f:
+        ours = [line.strip().split(":", 2)[2] for line in f if line.startswith("0::")]
+    parent = Path(mounts[0] + ours[0]) if mounts and ours else None
+    path = parent / f"mltoken-machine-{os.urandom(4).hex()}" if parent else None
+    try:
+        if path:
+            path.mkdir()
+            (path / "cgroup.procs").write_text("0")
+    except OSError:
+        path = None
+    yield
+    if path:
+        (parent / "cgroup.procs").write_text("0")
+        for folder, _, _ in os.walk(path, topdown=False):
+            os.rmdir(folder)
+
+
+def install(root):
+    done = subprocess.run(["make", "-s", "install", f"BUILD={os.environ['MLTOKEN_BUILD']}", f"DESTDIR={root}"], cwd=TOP, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        fail(f"make install: {done.stdout}")
+
+
 def inside(base, arguments):
     """In the namespaces: memory over the tree, mltoken into it, and the tests."""
     loopback_up()
@@ -86,12 +116,12 @@ def inside(base, arguments):
     for name in ("upper", "work", "root"):
         (work / name).mkdir(parents=True)
     mount("-t", "overlay", "-o", f"lowerdir={base},upperdir={work}/upper,workdir={work}/work", "overlay", str(work / "root"))
-    build = os.environ["MLTOKEN_BUILD"]
-    subprocess.run(["make", "-s", "install", f"BUILD={build}", f"DESTDIR={work}/root"], cwd=TOP, check=True, stdin=subprocess.DEVNULL)
+    install(work / "root")
     report = work / "report.xml"
     environment = {**os.environ, "MLTOKEN_MACHINE": str(work / "root"), "PYTHONDONTWRITEBYTECODE": "1"}
-    code = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/machine", *arguments],
-                          cwd=TOP, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+    with own_cgroup():
+        code = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/machine",
+                               *arguments], cwd=TOP, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
     if not report.exists():
         fail("pytest did not run")
     suite = ElementTree.parse(report).getroot().find("testsuite")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 from machine import wait_until
@@ -87,6 +88,19 @@ def test_it_ends_with_the_person(machine, bob, authority):
     bob.mltoken("get", "p").ok()  # at the next login it is there again
 
 
+def test_one_that_the_command_started_stays_as_programs_in_the_background_do(machine, bob, authority):
+    """logind leaves it alone (KillUserProcesses=no) and keeps the runtime directory for it: the next login finds it. It
+    ends with its socket."""
+    bob.config({"p": with_secret(bob, authority)})
+    token = bob.mltoken("get", "p").ok().out
+    assert machine.unit("mltoken-agent.socket", "ActiveState", "bob") == "inactive"
+    agents = bob.agents()
+    assert len(agents) == 1 and bob.mltoken("get", "p").ok().out == token and bob.agents() == agents
+    machine.run("rm", bob.socket).ok()
+    wait_until(lambda: bob.agents() == [])
+    wait_until(lambda: not machine.exists(f"/run/user/{bob.uid}"))
+
+
 def test_nobody_else_gets_in(machine, alice, bob, authority):
     alice.config({"p": with_secret(alice, authority)})
     enable(alice)
@@ -107,6 +121,8 @@ def test_a_hung_agent_is_replaced(machine, alice, authority):
     enable(alice)
     alice.mltoken("get", "p").ok()
     pid = agent_pid(alice)
+    time.sleep(17)  # one that says nothing would be dead by now
+    assert agent_pid(alice) == pid and machine.unit("mltoken-agent.service", "NRestarts", "alice") == "0"
     machine.run("kill", "-STOP", str(pid)).ok()
     wait_until(lambda: machine.unit("mltoken-agent.service", "NRestarts", "alice") == "1")
     alice.mltoken("get", "p").ok()
