@@ -76,8 +76,6 @@ static void answer_later(struct flight *flight, int error, const struct failure 
     task_start(flight->conductor->loop, &flight->task, on_task, flight);
 }
 
-/* ---- asking a person to unlock the store ---- */
-
 /* A renewal ahead of time opens no window, again and again, before somebody who may be away: only a call does. */
 static bool is_quiet(const struct flight *flight)
 {

@@ -7,6 +7,7 @@ import threading
 import pytest
 from harness import PATIENCE, person, service, wait_until
 from keyring_session import PASSWORD, ROOT, Session, Store, heard
+from secret_service import SecretService
 
 ME = {"profile": "me", "name": "refresh_token", "binding": "a" * 64}
 
@@ -96,6 +97,43 @@ def test_no_keyring_is_made_when_nobody_waits(home):
         store.stop()
     finally:
         session.end()
+
+
+@pytest.fixture
+def other(home):
+    """A service that closes its window when it is told to, and a program that asks it: (program, service)."""
+    session = Session(home)
+    service = SecretService(session)
+    store = Store("keyring", session.env, os.path.join(home.path, "store.log"))
+    store.send("get", **ME)
+    assert store.receive()["result"] == "waiting"
+    wait_until(lambda: "Prompt" in service.asked)
+    yield store, service
+    service.end()
+    session.end()
+    store.process.kill()
+    store.process.wait()
+    store.socket.close()
+
+
+@pytest.mark.parametrize("how", ["end of the stream", "SIGTERM"])
+def test_the_window_closes_with_the_program(other, how):
+    store, service = other
+    assert "Dismiss" not in service.asked
+    if how == "SIGTERM":
+        store.process.send_signal(signal.SIGTERM)
+        assert store.process.wait(PATIENCE) == 0
+    else:
+        assert store.end() == 0
+    assert service.asked.count("Dismiss") == 1
+
+
+def test_a_service_that_does_not_close_its_window(other):
+    store, service = other
+    service.mute.add("Dismiss")
+    store.process.send_signal(signal.SIGTERM)
+    assert store.process.wait(PATIENCE) == 0
+    assert service.asked.count("Dismiss") == 1
 
 
 # ---- the agent ---------------------------------------------------------------------------------------------------------

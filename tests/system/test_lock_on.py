@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from attack import SANITIZED
 from harness import PATIENCE, SANITIZER, service, wait_until
 from keyring_session import Store
 from logind import MANAGER, PATH, SESSION, Logind, SystemBus
@@ -550,3 +551,26 @@ def test_what_the_doctor_says(home, authority, bus, start_logind, mltoken, there
         assert line == "ok    lock_on suspend session: listening" and result.code == 0
     else:
         assert line.startswith("FAIL  lock_on suspend session: not listening: there is no logind") and result.code == 3
+
+
+def test_the_agent_is_locked_with_the_passphrase_that_it_knows(logind, serve, mltoken, varlink):
+    """And stays so until it comes back, whatever else happens."""
+    agent = serve()
+    wait_listening(mltoken)
+    connection = varlink()
+    connection.call("Lock", passphrase="a passphrase")
+    connection.call("Unlock", passphrase="a passphrase")
+    token = mltoken("get", "svc").ok().out
+    for happen, why in ((lambda: logind.lock("1"), LOCKED), (logind.sleep, SLEEP)):
+        happen()
+        wait_until(lambda: f'"{why}"' in agent.log())
+        mltoken("get", "svc").failed(8)
+        assert SANITIZED or not agent.memory_has(token.strip().encode())  # a sanitizer keeps what was freed
+        logind.hint("1", False)
+        logind.sleep(False)
+        logind.flush()
+        assert listens(mltoken) == "suspend session: listening"
+        mltoken("get", "svc").failed(8)
+        assert connection.error("Unlock", passphrase="another").name in ("Denied", "Locked")
+        connection.call("Unlock", passphrase="a passphrase")
+        assert mltoken("get", "svc").ok()
