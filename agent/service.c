@@ -21,6 +21,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+enum { END_LOOK_MS = 20 };
+
 struct service {
     struct loop *loop;
     struct worker *worker;
@@ -35,8 +37,28 @@ struct service {
     struct command *command;
     int signals, presence, child;
     struct watch on_signal, on_presence, on_child;
-    struct timer watchdog;
+    struct timer watchdog, ending;
+    int64_t end_by_ms; /* 0: nobody has asked it to end */
 };
+
+/* A refresh token that was sent is used up: the next one is waited for, but not for ever. */
+static void try_to_end(void *arg)
+{
+    struct service *service = arg;
+    int64_t now = loop_now(service->loop);
+    if (now >= service->end_by_ms || !conductor_renews(service->conductor) ||
+        timer_start(service->loop, &service->ending, now + END_LOOK_MS, try_to_end, service) < 0)
+        loop_stop(service->loop, 0);
+}
+
+static void end(struct service *service)
+{
+    if (!service->end_by_ms)
+        service->end_by_ms = loop_now(service->loop) + LIMIT_END_MS;
+    else
+        service->end_by_ms = 0; /* asked twice: at once */
+    try_to_end(service);
+}
 
 static void take_signal(void *arg, uint32_t events)
 {
@@ -50,7 +72,7 @@ static void take_signal(void *arg, uint32_t events)
     else if (service->command) /* a private agent ends with its command, which it passes the signal on to */
         (void)kill(service->command->pid, (int)info.ssi_signo);
     else
-        loop_stop(service->loop, 0);
+        end(service);
 }
 
 static int watch_signals(struct service *service)
@@ -195,6 +217,7 @@ static void take_apart(struct service *service)
     watch_stop(&service->on_presence);
     watch_stop(&service->on_child);
     timer_stop(&service->watchdog);
+    timer_stop(&service->ending);
     close_cleanup(&service->signals);
     close_cleanup(&service->presence);
     close_cleanup(&service->child);

@@ -62,6 +62,19 @@ struct conductor *conductor_free(struct conductor *conductor)
     return NULL;
 }
 
+bool conductor_renews(const struct conductor *conductor)
+{
+    _cleanup_free_ struct holder **holders = NULL;
+    size_t count = 0;
+    if (cache_holders(conductor->cache, &holders, &count) < 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        for (const struct flight *flight = holders[i]->flights; flight; flight = flight->next)
+            if (flight->keeper.marked)
+                return true;
+    return false;
+}
+
 /* ---- waiting ---- */
 
 /* Puts it at the end of a ring. */

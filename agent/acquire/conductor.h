@@ -41,6 +41,9 @@ struct conductor *conductor_free(struct conductor *); /* always NULL; nobody is 
  * tokens are dropped, and who waits is asked for again by the new settings. `forgive`: also forgets refusals. */
 void conductor_configure(struct conductor *, struct config *, bool forgive);
 
+/* Whether a refresh token was sent and the next one is not kept yet: to end now would lose it. */
+bool conductor_renews(const struct conductor *);
+
 /* Somebody who waits for a token. Embedded; what it points to lives until it is told or cancelled. */
 struct waiter {
     struct flight *flight; /* NULL: waits for nothing */

@@ -252,6 +252,7 @@ static bool same_person(const struct credential *a, const struct credential *b)
 static void saved(struct keeper *keeper, uint64_t version)
 {
     keeper->version = version;
+    keeper->marked = keeper->saving.sending;
     keeper->holder->unsent = false;
     holder_forget_unsaved(keeper->holder);
     tell(keeper, 0, NULL);

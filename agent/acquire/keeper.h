@@ -31,6 +31,7 @@ struct keeper {
     uint64_t version; /* of it, or of what is there; 0: nothing; STORE_ANY: not known */
     struct credential saving;
     struct secret *value; /* of it */
+    bool marked;          /* the store has the mark of a renewal of ours: what comes of it is still to be kept */
     bool any, again;      /* a save: whatever is there; it was tried once already */
     struct store_call *call;
     keeper_fn *fn;

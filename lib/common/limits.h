@@ -90,6 +90,7 @@
 #define LIMIT_JOB_GRACE_MS 2000        /* from the polite end of a program that is talked with to the other one */
 
 /* stores */
+#define LIMIT_END_MS        5000  /* an agent that is asked to end waits for the renewal under way */
 #define LIMIT_OWNER         63    /* who renews a sign-in, as a text */
 #define LIMIT_RENEWAL_MS    45000 /* another agent's renewal: its exchange, and keeping what came */
 #define RENEWAL_LOOK_MS     100   /* how often the store is looked at meanwhile */

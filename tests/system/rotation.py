@@ -21,6 +21,7 @@ WRAPPER = """#!/bin/sh
 cd "${0%/*}" || exit 1
 if mv -- fault fault.used 2>/dev/null; then
     eval "set -- $(cat fault.used)"
+    export ASAN_OPTIONS=detect_leaks=0  # it cannot work under strace
     exec strace -f -qqq -o /dev/null "$@" STORE
 fi
 exec STORE

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import pytest
-from harness import Command, VarlinkError
+from harness import Command, VarlinkError, wait_until
 from rotation import GRACE, PROFILE, Rotation, kill
 
 KILLS = int(os.environ.get("MLTOKEN_KILLS", "40"))
@@ -154,3 +154,33 @@ def test_killed_at_random_instants_without_grace(rotate, authority, home):
     print(f"\n{KILLS} kills within {longest * 1000:.0f} ms of asking, no grace: {revoked} families revoked, all of them between "
           f"sending and durable ({dict(count)})")
     assert revoked == count["in the window"]
+
+
+# asked to end
+
+def test_an_orderly_end_keeps_what_comes(rotate, authority):
+    """An agent that is asked to end while a refresh token is at the authority waits for the next one, and keeps it."""
+    rotation = rotate(0)
+    fault = authority.fault("token", hold=True, times=1)
+    connection = rotation.send()
+    wait_until(lambda: fault.hits)
+    rotation.agent.process.terminate()
+    assert not rotation.agent_ended(0.3)
+    authority.release("token")
+    rotation.agent.process.wait(60)
+    connection.close()
+    assert rotation.look()["refresh_token"] == rotation.family.current
+    assert "sender" not in rotation.kept()
+    rotation.agent = type(rotation.agent)(rotation.home).start()
+    rotation.goes_on()
+    assert not authority.reuses
+
+
+def test_an_orderly_end_is_not_held_up_for_ever(rotate, authority):
+    rotation = rotate(0)
+    fault = authority.fault("token", hang="before")
+    connection = rotation.send()
+    wait_until(lambda: fault.hits)
+    rotation.agent.process.terminate()
+    rotation.agent.process.wait(60)
+    connection.close()
