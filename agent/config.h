@@ -23,7 +23,7 @@ struct config {
     char *key_file;            /* for sealed files; NULL: none named */
     char *pinentry;            /* the program that asks a person; NULL: the usual one */
     bool lock_on_suspend, lock_on_session;
-    char **problems;           /* "FILE:LINE: KEY: ..." in the order of the lines, NULL-terminated or NULL */
+    char **problems; /* "FILE:LINE: KEY: ..." in the order of the lines, NULL-terminated or NULL */
     size_t problem_count;
     size_t file_count;     /* files that were there; 0: nobody has configured anything */
     bool unreadable;       /* a file was there but could not be used: on a reload the old configuration stays */

@@ -60,22 +60,21 @@ bool guard_check_allow(const struct profile *profile, struct buffer *ret_words)
     return true;
 }
 
-static size_t read_map(pid_t pid, char *to, size_t size)
+static ssize_t read_map(pid_t pid, char *to, size_t size)
 {
     char path[48];
     (void)snprintf(path, sizeof(path), "/proc/%ld/uid_map", (long)pid);
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, to, size);
-    return n > 0 ? (size_t)n : 0;
+    return fd < 0 ? -1 : read(fd, to, size);
 }
 
 /* Which namespace a hardened process is in cannot be read, but how that maps users can. */
 bool guard_check_agent(pid_t pid, struct buffer *ret_words)
 {
     char ours[1024], theirs[1024];
-    size_t length = read_map(getpid(), ours, sizeof(ours)), other = read_map(pid, theirs, sizeof(theirs));
+    ssize_t length = read_map(getpid(), ours, sizeof(ours)), other = read_map(pid, theirs, sizeof(theirs));
     buffer_clear(ret_words);
-    if (length > 0 && other > 0 && (length != other || memcmp(ours, theirs, length) != 0)) {
+    if (length > 0 && other >= 0 && (length != other || memcmp(ours, theirs, (size_t)length) != 0)) {
         buffer_format(
             ret_words,
             "the agent (process %ld) runs in a user namespace of its own (PrivateUsers=, a container), where it "

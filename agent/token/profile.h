@@ -36,6 +36,7 @@ struct setting {
 
 struct profile {
     char name[LIMIT_PROFILE_NAME + 1];
+    bool confirm;              /* a person is asked at each use */
     const struct grant *grant; /* NULL when the profile is invalid */
     char *file;                /* where it was written */
     int line;
@@ -58,7 +59,6 @@ struct profile {
     char *store;             /* its own or the agent's; NULL: by what is there */
     char *ca_file, *proxy;
     int64_t timeout_ms;
-    bool confirm; /* a person is asked at each use */
     char **allow; /* the only programs that may have its tokens, NULL-terminated; NULL when not set */
 
     struct setting *settings; /* keys that the grant alone knows */

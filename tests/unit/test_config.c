@@ -113,6 +113,7 @@ static void test_defaults(void **state)
     assert_null(p->scopes);
     assert_null(p->endpoint_hosts);
     assert_null(p->token_endpoint);
+    assert_false(profile_guarded(p));
 }
 
 static void test_every_key(void **state)
@@ -129,7 +130,8 @@ static void test_every_key(void **state)
                      "scope = openid  https://x.example/.default openid\n"
                      "resource = https://r.example/\naudience = aud\nheader = api-key: {token}\n"
                      "min_valid = 0\nrefresh_ahead = never\nstore = memory\n"
-                     "ca_file = ~/ca.pem\nproxy = http://proxy.example:3128\ntimeout = 300\n");
+                     "ca_file = ~/ca.pem\nproxy = http://proxy.example:3128\ntimeout = 300\n"
+                     "confirm = yes\nallow = /bin/b  ~/bin/a\t/bin/b\n");
     assert_sound(config);
     const struct profile *p = config_default(config);
     assert_non_null(p);
@@ -149,6 +151,9 @@ static void test_every_key(void **state)
     assert_string_equal(p->ca_file, "/home/tester/ca.pem");
     assert_string_equal(p->proxy, "http://proxy.example:3128");
     assert_int_equal(p->timeout_ms, 300000);
+    assert_true(p->confirm);
+    assert_list(p->allow, (const char *const[]){"/bin/b", "/home/tester/bin/a", "/bin/b", NULL});
+    assert_true(profile_guarded(p));
 }
 
 static void test_bad_values(void **state)
@@ -195,6 +200,11 @@ static void test_bad_values(void **state)
         {"proxy = http://x/y", "proxy", "has a path"},
         {"timeout = 0", "timeout", "out of range"},
         {"timeout = 301", "timeout", "out of range"},
+        {"confirm = true", "confirm", "use one of: no, yes"},
+        {"confirm = YES", "confirm", "no, yes"},
+        {"allow = bin/x", "allow", "needs a whole path"},
+        {"allow = /bin/x bin/y", "allow", "needs a whole path"},
+        {"allow = /1 /2 /3 /4 /5 /6 /7 /8 /9 /10 /11 /12 /13 /14 /15 /16 /17", "allow", "has 17 programs, at most 16"},
     };
     for (size_t i = 0; i < ELEMENTS(cases); i++) {
         if (strcmp(cases[i].key, "is neither") == 0) {
@@ -406,6 +416,25 @@ static void test_stores(void **state)
     assert_string_equal(config_profile(config, "b")->store, "vault-2");
 }
 
+static void test_guards(void **state)
+{
+    (void)state;
+    _cleanup_config_ struct config *config =
+        read_profile("confirm = no\nallow = /1 /2 /3 /4 /5 /6 /7 /8 /9 /10 /11 /12 /13 /14 /15 /16\n");
+    assert_sound(config);
+    assert_false(config_default(config)->confirm);
+    assert_null(config->pinentry);
+    size_t count = 0;
+    while (config_default(config)->allow[count])
+        count++;
+    assert_int_equal(count, LIMIT_ALLOW);
+    assert_true(profile_guarded(config_default(config)));
+    _cleanup_config_ struct config *name = read_one("[agent]\npinentry = pinentry-tty\n");
+    assert_string_equal(name->pinentry, "pinentry-tty");
+    _cleanup_config_ struct config *path = read_one("[agent]\npinentry = ~/my bin/pinentry\n");
+    assert_string_equal(path->pinentry, "/home/tester/my bin/pinentry");
+}
+
 static void test_lock_on(void **state)
 {
     (void)state;
@@ -443,6 +472,9 @@ static void test_sections(void **state)
         {"[agent]\nstore =\n", "f:2: store: ", "has no value"},
         {"[agent]\nstore = a_b\n", "f:2: store: ", "not the name of a store"},
         {"[agent]\nkey_file = x\n", "f:2: key_file: ", "needs a whole path"},
+        {"[agent]\npinentry = bin/x\n", "f:2: pinentry: ", "needs a whole path"},
+        {"[agent]\npinentry = pinentry --now\n", "f:2: pinentry: ", "without arguments"},
+        {"[agent]\nconfirm = yes\n", "f:2: confirm: ", "belongs into a profile"},
         {"[agent]\nlock_on = suspend lid\n", "f:2: lock_on: ", "the words suspend and session"},
         {"[agent]\nlock_on = yes\n", "f:2: lock_on: ", "the words suspend and session"},
         {"[agent]\ndefault_profile = x\n", "f:2: default_profile: ", "there is no such profile"},
@@ -897,6 +929,7 @@ int main(void)
         cmocka_unit_test(test_env_names),
         cmocka_unit_test(test_no_echo),
         cmocka_unit_test(test_stores),
+        cmocka_unit_test(test_guards),
         cmocka_unit_test(test_lock_on),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_alone),

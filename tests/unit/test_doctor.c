@@ -1,12 +1,16 @@
 /* mltoken-agent --doctor against configurations that are wrong in one place each. */
 #include "doctor.h"
+#include "doctor_guard.h"
 
 #include "authority/http.h"
 #include "secret.h"
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 /* after those above */
 #include <cmocka.h>
 
@@ -87,6 +91,40 @@ static void configuration(void **state)
            "FAIL  p: ca_file /nonexistent");
 }
 
+/* Who may have its tokens, and can be. */
+static void guards(void **state)
+{
+    (void)state;
+    _cleanup_buffer_ struct buffer words = BUFFER(4 * LIMIT_TEXT);
+    unsetenv("DISPLAY");
+    unsetenv("WAYLAND_DISPLAY");
+    expect(run(NULL, 3, "[agent]\npinentry = no-such-pinentry\n" PROFILE GOOD "confirm = yes\n", secret, server.plain),
+           "FAIL  p: confirm needs no-such-pinentry");
+    expect(run(NULL, 3, "[agent]\npinentry = /etc/passwd\n" PROFILE GOOD "confirm = yes\n", secret, server.plain),
+           "FAIL  p: confirm needs /etc/passwd");
+    expect(run(NULL, 0, "[agent]\npinentry = true\n" PROFILE GOOD "confirm = yes\n", secret, server.plain),
+           "ok    p: confirm asks by true, and without a display");
+    expect(run(NULL, 0, PROFILE GOOD "allow = /bin/sh /nowhere\n", secret, server.plain),
+           "warn  p: allow names /nowhere, which is no program");
+    expect(run(NULL, 0, PROFILE GOOD "allow = /bin/sh\n", secret, server.plain), "ok    p: allow names what is there");
+    assert_true(guard_check_agent(getpid(), &words));
+    assert_non_null(strstr(words.data, "can see"));
+    pid_t child = fork();
+    if (child == 0) {
+        (void)(unshare(CLONE_NEWUSER) < 0 ? raise(SIGKILL) : raise(SIGSTOP));
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+    bool separate = WIFSTOPPED(status); /* user namespaces are a machine's to give: here they must be */
+    bool sees = guard_check_agent(child, &words);
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, &status, 0);
+    assert_true(separate);
+    assert_false(sees);
+    assert_non_null(strstr(words.data, "user namespace of its own"));
+}
+
 static void network(void **state)
 {
     (void)state;
@@ -144,10 +182,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(healthy),
-        cmocka_unit_test(configuration),
-        cmocka_unit_test(network),
-        cmocka_unit_test(clocks),
+        cmocka_unit_test(healthy), cmocka_unit_test(configuration), cmocka_unit_test(guards),
+        cmocka_unit_test(network), cmocka_unit_test(clocks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

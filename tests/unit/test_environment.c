@@ -217,6 +217,9 @@ static void test_harmless(void **state)
                                        "TZ=Europe/Berlin",
                                        "XDG_RUNTIME_DIR=/run/user/1",
                                        "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1/bus",
+                                       "DISPLAY=:0",
+                                       "WAYLAND_DISPLAY=wayland-0",
+                                       "XAUTHORITY=/run/user/1/xauth",
                                        "NOTIFY_SOCKET=@x",
                                        "WATCHDOG_USEC=180000000",
                                        "CREDENTIALS_DIRECTORY=/run/credentials/x"};
