@@ -37,11 +37,11 @@ static void go_on(struct approvals *approvals)
     task_start(approvals->loop, &approvals->task, ask_next, approvals);
 }
 
-static void take_out(struct question *question)
+static void take_out(struct approvals *approvals, struct question *question)
 {
     question->next->previous = question->previous;
     question->previous->next = question->next;
-    question->approvals->count--;
+    approvals->count--;
     question->approvals = NULL;
 }
 
@@ -74,9 +74,9 @@ static void remember_denial(struct approvals *approvals, const char *profile)
 
 /* ---- answers ---- */
 
-static void tell(struct question *question, const struct failure *denied)
+static void tell(struct approvals *approvals, struct question *question, const struct failure *denied)
 {
-    take_out(question);
+    take_out(approvals, question);
     question->done(question->arg, denied);
 }
 
@@ -87,7 +87,7 @@ static void tell_all(struct approvals *approvals, const char *profile, const str
     while (question != &approvals->questions) {
         bool same = strcmp(question->profile, profile) == 0;
         if (same)
-            tell(question, denied);
+            tell(approvals, question, denied);
         question = same ? approvals->questions.next : question->next;
     }
 }
@@ -123,7 +123,7 @@ static void settle(struct approvals *approvals, enum pinentry_verdict verdict, c
         remember_denial(approvals, profile);
         tell_all(approvals, profile, &why);
     } else {
-        tell(question, verdict == PINENTRY_ALLOWED ? NULL : &why);
+        tell(approvals, question, verdict == PINENTRY_ALLOWED ? NULL : &why);
     }
 }
 
@@ -211,7 +211,7 @@ void question_withdraw(struct question *question)
     struct approvals *approvals = question->approvals;
     if (!approvals)
         return;
-    take_out(question);
+    take_out(approvals, question);
     if (approvals->asked == question)
         close_window(approvals);
 }

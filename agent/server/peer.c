@@ -21,13 +21,20 @@ void peer_executable(pid_t pid, char to[static LIMIT_AUDIT_EXECUTABLE + 1])
 /* proc(5): behind the name in parentheses come state, ppid, pgrp, session, tty_nr, tpgid. */
 dev_t peer_terminal_of(const char *stat)
 {
+    enum { PARENT, GROUP, SESSION, TERMINAL, FOREGROUND, FIELDS };
+    long fields[FIELDS];
     const char *at = strrchr(stat, ')'); /* the name may hold anything */
-    int parent, group, session, terminal, foreground;
-    char state;
-    if (!at || sscanf(at + 1, " %c %d %d %d %d %d", &state, &parent, &group, &session, &terminal, &foreground) != 6 ||
-        terminal == 0 || group != foreground)
+    at = at && at[1] == ' ' && at[2] ? at + 3 : "";
+    for (size_t i = 0; i < FIELDS; i++) {
+        char *end;
+        fields[i] = strtol(at, &end, 10);
+        if (end == at)
+            return 0;
+        at = end;
+    }
+    if (fields[GROUP] != fields[FOREGROUND])
         return 0;
-    unsigned number = (unsigned)terminal; /* minor: bits 0 to 7 and 20 to 31 */
+    unsigned number = (unsigned)fields[TERMINAL]; /* minor: bits 0 to 7 and 20 to 31 */
     return makedev(number >> 8 & 0xfff, (number & 0xff) | (number >> 12 & 0xfff00));
 }
 
