@@ -152,6 +152,7 @@ def test_nobody_else_gets_in(machine, sealed, bob, authority):
         assert machine.run("stat", "-c", "%a %U", path).ok().out == "600 daemon1\n"
         assert bob.mltoken("--socket", path, "get", "p").code != 0
         assert machine.run("mltoken", "--socket", path, "get", "p").code != 0, "not even root, by mistake"
+        assert machine.ask_raw(path) == "b''\n"
     assert machine.run("stat", "-c", "%a %U", os.path.dirname(SOCKET), "/run/mltoken").ok().out == "700 daemon1\n755 root\n"
     assert authority.count("token") == 1
 

@@ -110,8 +110,9 @@ def test_nobody_else_gets_in(machine, alice, bob, authority):
         assert bob.mltoken("--socket", path, "get", "p").code != 0
         assert machine.run("stat", "-c", "%a %U", path).ok().out == "600 alice\n"
     assert machine.run("stat", "-c", "%a %U", os.path.dirname(alice.socket)).ok().out == "700 alice\n"
-    # root opens the door, and is still refused: by the agent, by uid
+    # root opens the door, and is still refused: by the command, and by the agent
     assert machine.run("mltoken", "--socket", alice.socket, "get", "p").code != 0
+    assert machine.ask_raw(alice.socket) == "b''\n"
     assert authority.count("token") == 1
 
 
