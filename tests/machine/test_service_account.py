@@ -126,6 +126,44 @@ def test_an_application_s_own_unit_gets_a_token(machine, sealed):
     assert event["_PID"] == str(sealed.pid()) and event["_UID"] == str(sealed.account.uid)
 
 
+def test_an_application_gets_its_token_at_boot(machine, sealed):
+    """Its unit is the manual's: Wants=, After=, User=, MLTOKEN_SOCK. The agent says when it is ready, so the first get counts."""
+    machine.write("/etc/systemd/system/application.service", f"""
+[Unit]
+Wants={UNIT}
+After={UNIT}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+User=daemon1
+Environment=MLTOKEN_SOCK={SOCKET}
+ExecStart=/usr/local/bin/mltoken get p
+[Install]
+WantedBy=multi-user.target
+""", mode="0644")
+    machine.run("systemctl", "daemon-reload").ok()
+    machine.run("systemctl", "enable", "application.service").ok()
+    sealed.systemctl("disable").ok()  # Wants= is enough
+    try:
+        for _ in range(3):
+            machine.reboot()
+            assert machine.unit("application.service", "Result") == "success"
+            assert machine.unit("application.service", "ActiveState") == "active"
+    finally:
+        machine.run("systemctl", "disable", "--now", "application.service").ok()
+        machine.run("rm", "/etc/systemd/system/application.service").ok()
+
+
+def test_secrets_from_credentials_need_no_store(machine, daemon, authority):
+    machine.run("sh", "-c", "mkdir -p -m 0700 /etc/credstore.encrypted && systemd-creds encrypt --name=aoai - /etc/credstore.encrypted/aoai",
+                input=authority.client("svc").secret).ok()
+    daemon.drop_in("[Service]\nLoadCredentialEncrypted=aoai\n")
+    daemon.config(authority, secret="credential:aoai")
+    daemon.systemctl("start").ok()
+    assert daemon.mltoken("get", "p").ok().out.count(".") == 2
+    assert "FAIL" not in daemon.mltoken("doctor").ok().out
+
+
 def test_nothing_is_in_plain_text(machine, daemon, authority):
     authority.add_client("canary", secret=CANARY)
     daemon.config(authority, client="canary", store="file")
