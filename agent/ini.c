@@ -1,7 +1,7 @@
 #include "ini.h"
 
 #include "limits.h"
-#include <stdint.h>
+#include "text.h"
 
 /* Length of the UTF-8 sequence at p, or 0: overlong forms, surrogates and what is beyond U+10FFFF are invalid. */
 static size_t sequence(const unsigned char *p, size_t left)
@@ -19,27 +19,13 @@ static size_t sequence(const unsigned char *p, size_t left)
     return 0;
 }
 
-/* Eight bytes at once are plain when none is below a space, DEL, or beyond ASCII. Ten thousand profiles are read at
- * start. */
-static bool plain(const unsigned char *p)
-{
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t word;
-    memcpy(&word, p, sizeof(word));
-    uint64_t high = word & 0x80 * ones, low = (word - 0x20 * ones) & 0x80 * ones;
-    uint64_t del = word ^ 0x7f * ones;
-    return !high && !low && !((del - ones) & ~del & 0x80 * ones);
-}
-
 static const char *check_bytes(struct span line)
 {
     const unsigned char *p = (const unsigned char *)line.data;
-    size_t left = line.length;
+    size_t left = text_plain(line) == line.length ? 0 : line.length;
     while (left > 0) {
         size_t n = 1;
-        if (left >= 8 && plain(p))
-            n = 8;
-        else if (p[0] == 0)
+        if (p[0] == 0)
             return "holds a NUL byte; is this a text file?";
         else if (p[0] >= 0x80) {
             n = sequence(p, left);

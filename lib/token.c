@@ -2,14 +2,18 @@
 #include "client_internal.h"
 
 #include "cleanup.h"
+#include "text.h"
 #include <errno.h>
 
-static bool within(const char *text, char first, char last)
+static bool printable(const char *text)
 {
-    for (; *text; text++)
-        if (*text < first || *text > last)
-            return false;
-    return true;
+    size_t length = strlen(text);
+    return text_plain((struct span){text, length}) == length;
+}
+
+static bool word(const char *text)
+{
+    return printable(text) && !strchr(text, ' ');
 }
 
 /* An optional text: absent or well formed */
@@ -35,7 +39,7 @@ static bool valid_scopes(json_object *token)
         if (!json_object_is_type(scope, json_type_string))
             return false;
         const char *text = json_object_get_string(scope);
-        if (strlen(text) != (size_t)json_object_get_string_len(scope) || !within(text, 0x21, 0x7e))
+        if (strlen(text) != (size_t)json_object_get_string_len(scope) || !word(text))
             return false;
     }
     return true;
@@ -44,9 +48,9 @@ static bool valid_scopes(json_object *token)
 static const char *problem(json_object *token)
 {
     const char *text;
-    if (json_string(token, "value", LIMIT_TOKEN, &text) < 0 || !*text || !within(text, 0x21, 0x7e))
+    if (json_string(token, "value", LIMIT_TOKEN, &text) < 0 || !*text || !word(text))
         return "the agent's answer holds no well-formed token";
-    if (json_string(token, "header", LIMIT_REPLY, &text) < 0 || !*text || !within(text, 0x20, 0x7e))
+    if (json_string(token, "header", LIMIT_REPLY, &text) < 0 || !*text || !printable(text))
         return "the agent's answer holds no well-formed header line";
     if (json_string(token, "profile", LIMIT_PROFILE_NAME, &text) < 0 ||
         json_string(token, "type", LIMIT_CODE, &text) < 0 || !valid_scopes(token) ||

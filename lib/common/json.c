@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "json_check.h"
+#include "text.h"
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -66,7 +67,7 @@ int json_string(json_object *object, const char *name, size_t maximum, const cha
     int r = json_bytes(object, name, maximum, &span);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < span.length; i++)
+    for (size_t i = text_plain(span); i < span.length; i++)
         if ((unsigned char)span.data[i] < 0x20 || span.data[i] == 0x7f)
             return -EINVAL;
     *ret = span.data;

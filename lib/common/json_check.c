@@ -72,11 +72,23 @@ static bool check_escape(struct span *rest, bool *nul)
     return true;
 }
 
+/* Steps to the string's end, if it holds nothing that has to be looked at one by one. */
+static void skip_plain(struct span *rest)
+{
+    const char *end = rest->length > 0 ? memchr(rest->data, '"', rest->length) : NULL;
+    size_t length = end ? (size_t)(end - rest->data) : 0;
+    if (length == 0 || memchr(rest->data, '\\', length) || text_plain((struct span){rest->data, length}) < length)
+        return;
+    rest->data += length;
+    rest->length -= length;
+}
+
 static bool check_string(struct span *rest, bool name)
 {
     bool nul = false;
     if (!take(rest, '"'))
         return false;
+    skip_plain(rest);
     while (rest->length > 0) {
         unsigned char byte = (unsigned char)*rest->data;
         uint32_t character;

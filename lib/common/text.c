@@ -4,6 +4,27 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* None of eight bytes is below a space, DEL, or beyond ASCII. */
+static bool plain_word(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    uint64_t high = word & 0x80 * ones, low = (word - 0x20 * ones) & 0x80 * ones;
+    uint64_t del = word ^ 0x7f * ones;
+    return !high && !low && !((del - ones) & ~del & 0x80 * ones);
+}
+
+size_t text_plain(struct span text)
+{
+    size_t i = 0;
+    while (text.length - i >= 8 && plain_word(text.data + i))
+        i += 8;
+    while (i < text.length && text.data[i] >= 0x20 && text.data[i] < 0x7f)
+        i++;
+    return i;
+}
+
 size_t text_decode(struct span text, uint32_t *ret)
 {
     const unsigned char *p = (const unsigned char *)text.data;

@@ -11,6 +11,9 @@
  * and surrogates are none). */
 size_t text_decode(struct span text, uint32_t *ret);
 
+/* How many bytes at its start are printable ASCII, which most texts are from end to end: eight are looked at at once. */
+size_t text_plain(struct span text);
+
 /* Appends `text` cleaned; what is beyond `maximum` input bytes becomes "...", cut between characters. */
 void text_clean(struct buffer *, struct span text, size_t maximum);
 /* The same into an array: always terminated; what does not fit becomes "...", cut between characters. */

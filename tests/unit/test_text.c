@@ -118,6 +118,28 @@ static void test_clean_json(void **state)
     }
 }
 
+/* Each byte at each place, in texts shorter and longer than what is looked at at once. */
+static void test_plain(void **state)
+{
+    (void)state;
+    for (size_t length = 0; length <= 24; length++) {
+        char *text = malloc(length ? length : 1); /* of exactly that size: a byte too far is seen */
+        assert_non_null(text);
+        for (size_t i = 0; i < length; i++)
+            text[i] = i % 2 ? ' ' : '~';
+        assert_int_equal(text_plain((struct span){text, length}), length);
+        for (size_t at = 0; at < length; at++)
+            for (int byte = 0; byte < 256; byte++) {
+                char before = text[at];
+                text[at] = (char)byte;
+                size_t expected = byte >= 0x20 && byte < 0x7f ? length : at;
+                assert_int_equal(text_plain((struct span){text, length}), expected);
+                text[at] = before;
+            }
+        free(text);
+    }
+}
+
 static void test_nearest(void **state)
 {
     (void)state;
@@ -190,13 +212,10 @@ static void test_decode_never_reads_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),
-        cmocka_unit_test(test_clean_maximum),
-        cmocka_unit_test(test_clean_into),
-        cmocka_unit_test(test_clean_json),
-        cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_duration),
-        cmocka_unit_test(test_decode_never_reads_on),
+        cmocka_unit_test(test_clean),      cmocka_unit_test(test_clean_maximum),
+        cmocka_unit_test(test_clean_into), cmocka_unit_test(test_clean_json),
+        cmocka_unit_test(test_plain),      cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_duration),   cmocka_unit_test(test_decode_never_reads_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
