@@ -117,10 +117,17 @@ static void on_listed(void *arg, const struct store_result *result)
     const struct profile *profile = doctor->profile;
     _cleanup_buffer_ struct buffer name = BUFFER(4 * LIMIT_TEXT);
     stores_describe(doctor->stores, profile->store, &name);
-    if (result->error)
-        say(doctor, BAD_CONFIGURATION, "store %s: %s", name.data ? name.data : "", result->reason);
+    const char *shown = name.data ? name.data : "";
+    bool locked = result->error == STORE_LOCKED;
+    if (result->error && !locked)
+        say(doctor, BAD_CONFIGURATION, "store %s: %s%s", shown, result->reason,
+            result->error == STORE_UNAVAILABLE ? "; start it, or choose another (store = file)"
+            : result->error == STORE_FAILED ? "; try again, start what keeps it anew, or choose another (store = file)"
+                                            : "");
+    else if (locked || result->reason)
+        say(doctor, WARN, "store %s: %s", stores_name(doctor->stores, profile->store), result->reason);
     else
-        say(doctor, FINE, "store %s", name.data ? name.data : "");
+        say(doctor, FINE, "store %s answers", shown);
     for (size_t i = 0; !result->error && i < SECRET_SOURCES; i++) {
         const char *secret = secret_source_name(i);
         bool found = false;
@@ -151,8 +158,10 @@ static void check_store(struct doctor *doctor)
     int r = stores_find(doctor->stores, profile->store, &store);
     if (r == 0)
         r = store_list(store, profile->name, on_listed, doctor, &call);
-    if (r == 0)
+    if (r == 0) {
+        store_ask_nobody(call);
         r = loop_run(doctor->loop);
+    }
     if (r < 0)
         say(doctor, BAD_CONFIGURATION, "store: %s", strerror(-r));
 }

@@ -20,6 +20,8 @@ struct store_call {
     struct store_call *inner; /* for a kind that passes calls on */
     bool quiet;               /* no person is asked */
     bool passed, again;       /* passed on; asked a second time, of a new program */
+    bool hushed;              /* the same, as one was asked in vain just before */
+    int64_t since_ms;         /* when it was begun */
 };
 
 struct store_kind {

@@ -77,6 +77,8 @@ static void on_task(void *arg)
         if (!call->passed) {
             int r = pass(choice->candidates[choice->current], call);
             call->passed = true;
+            if (r == 0 && call->quiet)
+                store_ask_nobody(call->inner);
             if (r < 0)
                 store_answer_error(call, r, "out of memory");
         }

@@ -11,6 +11,7 @@
 #define SERVICE        "org.freedesktop.secrets"
 #define GNOME_KEYRING  "org.gnome.keyring"
 #define GNOME_PROMPTER "org.gnome.keyring.SystemPrompter"
+#define GONE           "the Secret Service (the keyring) went away while it was asked"
 #define ELSEWHERE      "unlock it in a desktop session, or choose store = file"
 
 /* ---- what went wrong ---- */
@@ -54,13 +55,25 @@ static bool means_unavailable(const GError *error)
     return false;
 }
 
+/* Whether the name that was called belongs to nobody. */
+static bool means_nobody(const GError *error)
+{
+    return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
+           g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER);
+}
+
 int keyring_fail_error(struct keyring *keyring, const char *doing, GError *error)
 {
     if (!error) /* libsecret gives none when the service went away during a prompt */
-        return keyring_fail(keyring, "unavailable", "the Secret Service went away");
+        return keyring_fail(keyring, "unavailable", GONE);
     g_dbus_error_strip_remote_error(error);
     if (means_locked(error))
         (void)keyring_fail(keyring, "locked", "the keyring is locked; " ELSEWHERE);
+    else if (means_nobody(error) && !keyring->service)
+        (void)keyring_fail(keyring, "unavailable", "no Secret Service (a keyring) runs on the D-Bus session bus");
+    else if (means_nobody(error) || g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NO_REPLY) ||
+             g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED))
+        (void)keyring_fail(keyring, "unavailable", GONE);
     else if (means_unavailable(error))
         (void)keyring_fail(keyring, "unavailable", "the Secret Service does not answer: %s", error->message);
     else
@@ -130,8 +143,12 @@ int keyring_open(struct keyring *keyring)
     if (!address_known())
         return keyring_fail(keyring, "unavailable", "there is no D-Bus session bus here, and so no keyring");
     keyring->bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, &error);
-    if (!keyring->bus)
-        return keyring_fail_error(keyring, "open", error);
+    if (!keyring->bus) {
+        (void)keyring_fail(keyring, "unavailable", "the D-Bus session bus, and so the keyring, cannot be reached: %s",
+                           error->message);
+        g_error_free(error);
+        return -EIO;
+    }
     g_dbus_connection_set_exit_on_close(keyring->bus, FALSE);
     keyring->service =
         secret_service_open_sync(keyring_service_get_type(), NULL, SECRET_SERVICE_OPEN_SESSION, NULL, &error);
@@ -161,11 +178,13 @@ void keyring_close(struct keyring *keyring)
 static int refused(struct keyring *keyring)
 {
     if (!has_owner(keyring, SERVICE))
-        return keyring_fail(keyring, "unavailable", "the Secret Service went away");
+        return keyring_fail(keyring, "unavailable", GONE);
     if (has_owner(keyring, GNOME_KEYRING) && !has_owner(keyring, GNOME_PROMPTER))
         return keyring_fail(keyring, "locked",
                             "the keyring is locked, and no window can open here to unlock it; " ELSEWHERE);
-    return keyring_fail(keyring, "locked", "the keyring is locked, and was not unlocked when asked; " ELSEWHERE);
+    return keyring_fail(keyring, "locked",
+                        "the keyring is locked, and was not unlocked when asked; try again and unlock it in the window "
+                        "that opens, or choose store = file");
 }
 
 int keyring_unlock(struct keyring *keyring, GList *objects)

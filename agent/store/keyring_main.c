@@ -248,6 +248,9 @@ static int list(struct work *work)
     if (r < 0)
         return r;
     g_autoptr(GPtrArray) lines = make_lines(work);
+    g_autoptr(GList) locked = keyring_items_locked(work->items);
+    if (locked)
+        store_note(work->program, "the keyring is locked; a window to unlock it opens when a secret is needed");
     size_t whole = 0; /* where the last whole profile ends */
     for (guint i = 0; i < lines->len; i++) {
         const char *line = g_ptr_array_index(lines, i);

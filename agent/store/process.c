@@ -22,6 +22,7 @@ struct process {
     bool outdated;       /* it was started with another setting */
     bool telling;        /* it is being told the passphrase, before the first call */
     struct opening opening;
+    int64_t hush_ms; /* who asked before that time has no person asked: one says no once, not for each that waits */
     uint64_t last_id;
     char waiting[LIMIT_TEXT], refusing[LIMIT_TEXT];
 };
@@ -96,16 +97,24 @@ static int64_t patience(struct process *process)
     return process->telling || (call && call->op == STORE_OPEN) ? LIMIT_DERIVE_MS : LIMIT_STORE_MS;
 }
 
+/* A person was asked in vain. */
+static void hush(struct process *process)
+{
+    process->hush_ms = loop_now(process->store.loop) + LIMIT_STORE_HUSH_MS;
+}
+
 static void on_deadline(void *arg)
 {
     struct process *process = arg;
     char reason[LIMIT_TEXT];
-    if (process->waited)
-        (void)snprintf(reason, sizeof(reason), "store %s waited in vain: %.300s", process->store.name,
-                       process->waiting);
-    else
+    if (process->waited) {
+        hush(process);
+        (void)snprintf(reason, sizeof(reason), "store %s waited %d s in vain: %.300s", process->store.name,
+                       LIMIT_STORE_WAIT_MS / 1000, process->waiting);
+    } else {
         (void)snprintf(reason, sizeof(reason), "store %s does not answer within %lld s", process->store.name,
                        (long long)patience(process) / 1000);
+    }
     end_program(process);
     say(process, reason);
     fail_all(process, STORE_FAILED, reason);
@@ -186,16 +195,31 @@ static void settle(struct process *process)
     *process->waiting = '\0';
 }
 
-static void answer_list(struct process *process, struct store_call *call, struct span value)
+static void answer_list(struct process *process, struct store_call *call, const struct store_frame *frame)
 {
     _cleanup_free_ struct store_item *items = calloc(MOST_ITEMS, sizeof(*items));
-    ssize_t count = items ? read_items(value, items) : -ENOMEM;
+    ssize_t count = items ? read_items(frame->value, items) : -ENOMEM;
     if (count < 0) {
         give_up(process, "gave a list that is none");
         return;
     }
     settle(process);
-    store_answer(call, &(struct store_result){.items = items, .item_count = (size_t)count});
+    store_answer(call, &(struct store_result){
+                           .items = items, .item_count = (size_t)count, .reason = store_frame_text(frame, "reason")});
+}
+
+/* A person was asked, or would have been. */
+static void note_refusal(struct process *process, const struct store_call *call, struct store_result *result,
+                         char reason[static LIMIT_TEXT])
+{
+    if (process->waited)
+        hush(process);
+    if (!call->hushed)
+        return;
+    (void)snprintf(reason, LIMIT_TEXT,
+                   "store %s is locked, and a person was asked in vain a moment ago; try again in a few seconds",
+                   process->store.name);
+    result->reason = reason;
 }
 
 /* What an answer means for the calls to come. A program that cannot forget its keys is ended: that does it. */
@@ -234,6 +258,7 @@ static void answer_telling(struct process *process, const struct store_frame *fr
 static void answer_call(struct process *process, struct store_call *call, const struct store_frame *frame, int error)
 {
     struct store_result result = {.error = error, .reason = store_frame_text(frame, "reason")};
+    char reason[LIMIT_TEXT];
     _cleanup_secret_ struct secret *value = NULL;
     bool versioned = call->op == STORE_GET || call->op == STORE_PUT;
     if (store_frame_number(frame, "version", 0, &result.version) < 0 ||
@@ -250,6 +275,8 @@ static void answer_call(struct process *process, struct store_call *call, const 
     result.value = value;
     if (result.error && !result.reason)
         result.reason = "no reason was given";
+    if (result.error == STORE_LOCKED)
+        note_refusal(process, call, &result, reason);
     settle(process);
     note_answer(process, call, &result);
     store_answer(call, &result);
@@ -295,7 +322,7 @@ static void take_frame(struct process *process, const struct store_frame *frame)
     for (size_t i = 0; i < ELEMENTS(plain); i++)
         if (strcmp(result, plain[i].result) == 0) {
             if (plain[i].error == 0 && call->op == STORE_LIST)
-                answer_list(process, call, frame->value);
+                answer_list(process, call, frame);
             else
                 answer_call(process, call, frame, plain[i].error);
             return;
@@ -352,7 +379,7 @@ static int send_request(struct process *process, const struct store_call *call)
         {"binding", *call->binding ? call->binding : NULL},
         {"expect", call->op == STORE_PUT && call->expect != STORE_ANY ? expect : NULL},
         {"new", call->fresh ? "1" : NULL},
-        {"ask", call->quiet ? "no" : NULL},
+        {"ask", call->quiet || call->hushed ? "no" : NULL},
     };
     return child_send(&process->child, fields, ELEMENTS(fields),
                       call->value ? secret_span(call->value) : (struct span){0});
@@ -394,6 +421,7 @@ static void on_task(void *arg)
     }
     if (start_if_needed(process) < 0)
         return;
+    call->hushed = !call->quiet && call->since_ms < process->hush_ms;
     const struct store_call tell = {.op = STORE_OPEN, .value = opening_due(&process->opening)};
     process->telling = tell.value && call->op != STORE_OPEN && call->op != STORE_LOCK;
     int r = send_request(process, process->telling ? &tell : call);

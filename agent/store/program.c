@@ -16,6 +16,7 @@ enum { ROOM = LIMIT_STORE_FRAME + 8, NUMBER = 24 };
 struct store_program {
     struct buffer input, output; /* over memory of their own that never grows; see room() */
     char id[LIMIT_STORE_ID + 1];
+    const char *note;
     bool locked;   /* all that holds secrets is locked */
     bool answered; /* the request at hand */
     int error;     /* of writing */
@@ -121,9 +122,15 @@ static void answer(struct store_program *program, const char *result, uint64_t v
     const struct store_field fields[] = {{"id", program->id},
                                          {"result", result},
                                          {"version", version > 0 || strcmp(result, "conflict") == 0 ? number : NULL},
-                                         {"more", more ? "1" : NULL}};
+                                         {"more", more ? "1" : NULL},
+                                         {"reason", program->note}};
     program->answered = true;
     say(program, fields, ELEMENTS(fields), value);
+}
+
+void store_note(struct store_program *program, const char *note)
+{
+    program->note = note;
 }
 
 void store_answer_ok(struct store_program *program, uint64_t version, struct span value)
@@ -335,6 +342,7 @@ static int serve(struct store_program *program, size_t length, const struct stor
         return -EBADMSG;
     memcpy(program->id, id, strlen(id) + 1);
     program->answered = false;
+    program->note = NULL;
     dispatch(program, &frame, functions, arg);
     buffer_consume(&program->input, length);
     return program->error;

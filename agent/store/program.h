@@ -21,7 +21,7 @@ struct store_request {
     bool expects;
     uint64_t expect;
     bool fresh;            /* unlock: new=1 */
-    bool quiet;            /* get and put: ask=no */
+    bool quiet;            /* ask=no */
     bool suspend, session; /* watch: one of them, or both */
     struct span value;     /* put: the secret; unlock: the passphrase; never empty there */
 };
@@ -54,6 +54,8 @@ void store_answer_conflict(struct store_program *, uint64_t version, struct span
 /* kind as in protocol.h. The text is for a person: no secret, and no control character survives. */
 void store_answer_fail(struct store_program *, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Goes with the answer to a list, for a person. A text that stays. */
+void store_note(struct store_program *, const char *note);
 /* watch: ok. `reason`: what does not work all the same, or "". */
 void store_answer_watching(struct store_program *, const char *reason);
 /* Something that was watched for. `reason` or NULL. */

@@ -35,8 +35,9 @@
  * whoever cares asks, or says what it expects. list: sorted by profile, the lines of one profile never apart. After
  * more=1 the next call says after=PROFILE, the last one that came. unlock: for stores that a passphrase opens. new=1
  * sets one where none is set (ask twice!); it fails as denied where one is. A wrong passphrase is `fail` of kind
- * locked. lock: the program forgets every key that it holds. ask=no: nobody waits for this, so no person is asked;
- * where one would have to be, it is `fail` of kind locked. waiting: not an answer yet: a person is being asked (a
+ * locked. lock: the program forgets every key that it holds. ask=no, with any op: nobody waits for it, or a person said
+ * no just before, so no person is asked: where one would have to be, it is `fail` of kind locked, and the rest is done.
+ * waiting: not an answer yet: a person is being asked (a
  * locked keyring); the deadline is put off, and `reason` is shown in `mltoken status`. fail: `reason` is a sentence for
  * a person; kind says what it is: locked (a person said no, could not be asked, or must unlock first), unavailable (no
  * such service here, or no key for it: another store may be tried), corrupt (what is there cannot be read; nothing was

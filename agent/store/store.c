@@ -54,6 +54,7 @@ static int start(struct store *store, const struct store_call *model, const stru
     *call = *model;
     call->store = store;
     call->quiet = key->quiet;
+    call->since_ms = loop_now(store->loop);
     call->profile = key->profile ? strdup(key->profile) : NULL;
     call->name = key->name ? strdup(key->name) : NULL;
     if ((key->profile && !call->profile) || (key->name && !call->name)) {
@@ -125,6 +126,25 @@ void store_cancel(struct store_call *call)
 {
     if (call)
         call->fn = NULL;
+}
+
+void store_ask_nobody(struct store_call *call)
+{
+    call->quiet = true;
+}
+
+void store_call_describe(const struct store_call *call, struct buffer *to)
+{
+    while (call->inner)
+        call = call->inner;
+    const struct store_call *first = call->store->calls.next;
+    const char *why = store_waiting(call->store);
+    if (call != first)
+        buffer_format(to, "behind profile %s: ", first->profile ? first->profile : "(all)");
+    if (why)
+        buffer_text(to, why);
+    else
+        buffer_format(to, "store %s has not answered yet", call->store->name);
 }
 
 const char *store_name(const struct store *store)

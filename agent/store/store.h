@@ -4,6 +4,7 @@
  * (store/protocol.h); which store a profile uses is stores.h's. */
 #pragma once
 
+#include "buffer.h"
 #include "limits.h"
 #include "loop/loop.h"
 #include "seal.h"
@@ -31,7 +32,7 @@ struct store_item {
 /* Everything is the store's and lives during the call. */
 struct store_result {
     int error;
-    const char *reason;   /* a sentence for a person when there is an error, may come from outside; else NULL */
+    const char *reason;   /* a sentence for a person, may come from outside: always of an error, or of a list */
     uint64_t version;     /* get, put, conflict (0: none is there); bound when the store tells, else 0 */
     struct secret *value; /* get, conflict */
     const struct store_item *items; /* list */
@@ -70,12 +71,16 @@ int store_unlock(struct store *, struct seal_key *);
 
 /* fn will not be called; a put or drop takes place all the same. NULL is allowed. */
 void store_cancel(struct store_call *);
+/* Said right after one of these: where a person would be asked, it fails as STORE_LOCKED. */
+void store_ask_nobody(struct store_call *);
 
 const char *store_name(const struct store *);
 /* What its present call waits for ("the keyring is locked"), or NULL. */
 const char *store_waiting(const struct store *);
 /* Why its last call was refused until a person unlocks it, or NULL. */
 const char *store_refusing(const struct store *);
+/* What a call waits for, itself or behind another one, for a person. */
+void store_call_describe(const struct store_call *, struct buffer *to);
 struct store *store_free(struct store *); /* nobody is told; always NULL */
 
 int store_memory_new(struct loop *, struct store **ret);

@@ -97,6 +97,7 @@
 #define LIMIT_STORE_FRAME   (LIMIT_SECRET + 8192)
 #define LIMIT_STORE_MS      10000  /* a store's answer */
 #define LIMIT_STORE_WAIT_MS 120000 /* the same while it waits for a person */
+#define LIMIT_STORE_HUSH_MS 5000   /* a person who was asked in vain is left in peace that long */
 #define LIMIT_SECRET_NAME   32     /* "refresh_token", "client_secret" */
 #define LIMIT_STORE_SECRETS 32     /* of one profile in a sealed file */
 #define LIMIT_SEALED_FILE   (1024 * 1024)

@@ -6,6 +6,8 @@
 #define LIMIT_STORE_MS 1500
 #undef LIMIT_STORE_WAIT_MS
 #define LIMIT_STORE_WAIT_MS 2500
+#undef LIMIT_STORE_HUSH_MS
+#define LIMIT_STORE_HUSH_MS 2000
 
 #include "store/process.c" /* NOLINT: it is built again, with these */
 #include "store_fixture.h"
@@ -44,7 +46,7 @@ static const char program[] =
     "while True:\n"
     "    head, _, value = read(struct.unpack('>I', read(4))[0]).partition(b'\\n\\n')\n"
     "    asked = dict(line.split('=', 1) for line in head.decode().split('\\n'))\n"
-    "    note(asked['op'] + ' ' + value.decode())\n"
+    "    note(asked['op'] + ' ' + value.decode() + ('nobody' if asked.get('ask') == 'no' else ''))\n"
     "    do = behaviour()\n"
     "    id = asked['id']\n"
     "    good = frame(b'value', id=id, result='ok', version=7, unknown='x')\n"
@@ -71,6 +73,9 @@ static const char program[] =
     "write(good)\n"
     "    elif do == 'wait-for-ever':\n"
     "        while True: write(frame(id=id, result='waiting', reason='a person is asked')); time.sleep(0.2)\n"
+    "    elif do == 'refuse':\n"
+    "        write(frame(id=id, result='waiting', reason='unlock me')); time.sleep(0.3)\n"
+    "        write(frame(id=id, result='fail', kind='locked', reason='it was not unlocked'))\n"
     "    elif do in ('wait-term', 'wait-stubborn'):\n"
     "        signal.signal(signal.SIGTERM, lambda *_: (note('closed'), do == 'wait-term' and os._exit(0)))\n"
     "        note('pid ' + str(os.getpid()))\n"
@@ -388,8 +393,60 @@ static void waiting_for_a_person(void **state)
     ask(&told);
     wait_for(&told);
     assert_int_equal(STORE_FAILED, told.error);
-    assert_non_null(strstr(told.reason, "in vain: a person is asked"));
+    assert_non_null(strstr(told.reason, "2 s in vain: a person is asked"));
     assert_null(store_waiting(store));
+}
+
+static void describe(const struct told *told, char text[static 256])
+{
+    _cleanup_buffer_ struct buffer buffer = BUFFER(255);
+    store_call_describe(told->call, &buffer);
+    (void)snprintf(text, 256, "%s", buffer.data ? buffer.data : "");
+}
+
+/* For all who wait, and for who comes a moment later; what needs nobody is done all the same. */
+static void a_person_says_no_once(void **state)
+{
+    struct told told[4] = {{0}};
+    char text[256];
+    (void)state;
+    script("refuse locked ok locked");
+    for (size_t i = 0; i < 3; i++)
+        ask(&told[i]);
+    describe(&told[0], text);
+    assert_string_equal("store test has not answered yet", text);
+    for (int i = 0; i < 100 && !store_waiting(store); i++)
+        spin(10);
+    describe(&told[0], text);
+    assert_string_equal("unlock me", text);
+    describe(&told[2], text);
+    assert_string_equal("behind profile p: unlock me", text);
+    for (size_t i = 0; i < 3; i++)
+        wait_for(&told[i]);
+    ask(&told[3]);
+    wait_for(&told[3]);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(i == 2 ? 0 : STORE_LOCKED, told[i].error);
+    assert_string_equal("it was not unlocked", told[0].reason);
+    assert_non_null(strstr(told[1].reason, "store test is locked, and a person was asked in vain"));
+    assert_non_null(strstr(read_notes(), "get \nget nobody\nget nobody\nget nobody\n"));
+    spin(LIMIT_STORE_HUSH_MS);
+    write_file("notes", "", 0600);
+    ask(&told[0]);
+    wait_for(&told[0]);
+    assert_string_equal("get \n", read_notes());
+}
+
+static void nobody_is_asked(void **state)
+{
+    struct told told = {0};
+    (void)state;
+    script("locked");
+    ask(&told);
+    store_ask_nobody(told.call);
+    wait_for(&told);
+    assert_string_equal("it is locked", told.reason);
+    assert_non_null(strstr(read_notes(), "get nobody\n"));
 }
 
 /* It closes its window in a moment of its own, in which nothing else waits; one that does not is killed. */
@@ -462,6 +519,8 @@ int main(void)
         TEST(one_that_never_begins),
         TEST(one_that_is_not_there),
         TEST(waiting_for_a_person),
+        TEST(a_person_says_no_once),
+        TEST(nobody_is_asked),
         TEST(ending_while_a_person_is_asked),
         TEST(one_that_has_nothing_to_do),
         TEST(cancelling),
