@@ -59,6 +59,15 @@ void errand_free_all(struct conductor *conductor)
     conductor->errands = NULL;
 }
 
+const struct store_call *errand_waits(const struct conductor *conductor, const char *profile)
+{
+    const struct errand *ring = conductor->errands;
+    for (const struct errand *errand = ring ? ring->next : NULL; errand && errand != ring; errand = errand->next)
+        if (errand->call && strcmp(errand->profile->name, profile) == 0)
+            return errand->call;
+    return NULL;
+}
+
 void errand_cancel(struct errand *errand)
 {
     if (errand)

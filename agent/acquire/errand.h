@@ -29,3 +29,5 @@ int errand_move(struct conductor *, struct holder *, const char *store, errand_f
                 struct failure *why);
 void errand_cancel(struct errand *); /* fn will not be called. NULL is allowed */
 void errand_free_all(struct conductor *);
+/* What the errands of a profile wait for in a store, or NULL. */
+const struct store_call *errand_waits(const struct conductor *, const char *profile);

@@ -1,5 +1,6 @@
 #include "acquire/report.h"
 
+#include "acquire/errand.h"
 #include "acquire/flight.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -66,6 +67,25 @@ int report_end(const struct profile *profile, const struct holder *holder, char 
     return 0;
 }
 
+/* A call to the profile's store that is under way, or NULL. */
+static const struct store_call *find_call(const struct conductor *conductor, const struct profile *profile,
+                                          const struct holder *holder)
+{
+    for (const struct flight *flight = holder ? holder->flights : NULL; flight; flight = flight->next)
+        if (flight->stored || flight->keeper.call)
+            return flight->stored ? flight->stored : flight->keeper.call;
+    return errand_waits(conductor, profile->name);
+}
+
+static void report_waiting(const struct store_call *call, struct report *report)
+{
+    _cleanup_buffer_ struct buffer text = BUFFER(4 * LIMIT_TEXT);
+    if (!call)
+        return;
+    store_call_describe(call, &text);
+    text_clean_into(report->waiting, sizeof(report->waiting), buffer_span(&text));
+}
+
 void report_profile(const struct conductor *conductor, const struct profile *profile, struct report *ret)
 {
     const struct holder *holder = cache_find(conductor->cache, profile->name);
@@ -80,6 +100,7 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
     if (conductor->locked)
         ret->state = "locked";
     (void)report_end(profile, holder, ret->warning);
+    report_waiting(find_call(conductor, profile, holder), ret);
     if (!holder)
         return;
     if (holder->identity && *holder->identity->account)

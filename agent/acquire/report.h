@@ -10,6 +10,7 @@ struct report {
     int64_t sign_in_ends_at;        /* unless it is renewed before; -1 */
     char warning[LIMIT_TEXT];       /* what a person should do before long; "" */
     char error[3 * LIMIT_TEXT];     /* "" */
+    char waiting[2 * LIMIT_TEXT];   /* what it waits for that is not the authority: a locked keyring, ...; "" */
 };
 /* What is to be said of a profile that ends: so many days ahead that it is time to. 0 (nothing), or the mark that was
  * passed last: 90, 30, 7 or 1 days (a sign-in: 7 or 1), with a sentence. holder may be NULL. */

@@ -1,8 +1,12 @@
 #include "report.h"
 
+#include "cleanup.h"
 #include "clock.h"
+#include "message.h"
 #include "output.h"
 #include "text.h"
+
+enum { WAITING_MS = 1000 /* for the agent to say what it waits for */ };
 
 int exit_code_of(int code)
 {
@@ -81,6 +85,48 @@ static void add_why(struct buffer *line, const struct client_error *error, int c
         buffer_format(line, " (trace id %s)", error->trace_id);
 }
 
+/* Called for each profile: the text of the one that was asked for, or of the first that waits. */
+struct wanted {
+    const char *profile;
+    char text[LIMIT_TEXT];
+};
+
+static void take_waiting(struct wanted *wanted, json_object *reply)
+{
+    json_object *profile;
+    const char *name, *text;
+    if (*wanted->text || json_member(reply, "profile", &profile) < 0 ||
+        json_string(profile, "name", LIMIT_PROFILE_NAME, &name) < 0 ||
+        json_string(profile, "waiting", LIMIT_REPLY, &text) < 0 ||
+        (wanted->profile && strcmp(wanted->profile, name) != 0))
+        return;
+    (void)snprintf(wanted->text, sizeof(wanted->text), "%s waits: %s", wanted->profile ? "it" : name, text);
+}
+
+/* Who gave up on the agent may have waited for a person all the time: asks what for. */
+static bool add_waiting(struct buffer *line, const struct context *context, const char *profile)
+{
+    struct wanted wanted = {.profile = profile};
+    mltoken_handle *handle = NULL;
+    bool continues = true;
+    int64_t deadline = clock_boot_ms() + WAITING_MS;
+    int r = mltoken_open(context->socket, &handle);
+    if (r == 0)
+        r = client_start(handle, CALL_OTHER, MESSAGE_INTERFACE ".List", NULL, true);
+    while (r == 0 && continues) {
+        _cleanup_json_wipe_ json_object *reply = NULL;
+        r = client_next(handle, deadline, &reply, &continues);
+        if (r == 0)
+            take_waiting(&wanted, reply);
+    }
+    mltoken_close(handle);
+    if (*wanted.text) {
+        buffer_text(line, ": ");
+        text_clean(line, span_of(wanted.text), LIMIT_TEXT);
+    }
+    return *wanted.text;
+}
+
 static void add_times(struct buffer *line, const struct client_error *error, int code)
 {
     char when[TIME_SIZE];
@@ -148,6 +194,10 @@ static void add_advice(struct buffer *line, const struct context *context, int c
     case MLTOKEN_EBUSY:
         buffer_text(line, "; try again later");
         break;
+    case MLTOKEN_ESTORE:
+        if (line->data && !strstr(line->data, "store = ") && !strstr(line->data, "try again")) /* it says what helps */
+            buffer_format(line, "; see: mltoken doctor%s%s", blank, name);
+        break;
     case MLTOKEN_ETOOSHORT:
         buffer_text(line, "; ask for less with --min-valid");
         break;
@@ -172,7 +222,10 @@ int report(struct context *context, int code, const char *what, const char *prof
         buffer_format(&line, " for %s", name);
     add_why(&line, error, code);
     add_times(&line, error, code);
-    add_advice(&line, context, code, name);
+    if (code == MLTOKEN_ETIMEOUT && add_waiting(&line, context, name))
+        buffer_text(&line, "; then try again");
+    else
+        add_advice(&line, context, code, name);
     complain("%s", line.data ? line.data : what);
     return exit_code_of(code);
 }

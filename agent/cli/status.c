@@ -124,6 +124,22 @@ static void say_unlocked(struct buffer *to, json_object *agent)
                 "small, 8M are enough\n");
 }
 
+/* Below the table: a person may be what is waited for. */
+static void waits(struct buffer *to, json_object *profiles)
+{
+    for (size_t i = 0; i < json_object_array_length(profiles); i++) {
+        json_object *profile = json_object_array_get_idx(profiles, i);
+        char name[CELL_SIZE];
+        struct span text;
+        if (json_bytes(profile, "waiting", LIMIT_REPLY, &text) < 0 || text.length == 0)
+            continue;
+        cell_text(profile, "name", name, sizeof(name));
+        buffer_format(to, "%s waits: ", name);
+        text_clean(to, text, LIMIT_TEXT);
+        buffer_byte(to, '\n');
+    }
+}
+
 static void agent_line(struct buffer *to, const struct context *context, json_object *agent)
 {
     char version[64], store[LIMIT_TEXT], since[TIME_SIZE];
@@ -206,7 +222,7 @@ static int print(struct context *context, json_object *agent, const struct list 
     } else {
         agent_line(&text, context, agent);
         if (json_object_array_length(list->profiles) > 0)
-            table(&text, list->profiles);
+            table(&text, list->profiles), waits(&text, list->profiles);
         else
             remark(context->quiet, "there are no profiles yet; make one with: mltoken config new");
     }

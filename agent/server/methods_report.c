@@ -29,6 +29,7 @@ static json_object *describe(const struct conductor *conductor, const struct pro
     (void)json_put_time(item, "signInEndsAt", report.sign_in_ends_at);
     (void)json_put_text(item, "warning", *report.warning ? report.warning : NULL);
     (void)json_put_text(item, "lastError", *report.error ? report.error : NULL);
+    (void)json_put_text(item, "waiting", *report.waiting ? report.waiting : NULL);
     if (profile->confirm)
         (void)json_put_boolean(item, "confirm", true);
     if (profile->allow)
