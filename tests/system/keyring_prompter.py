@@ -3,11 +3,12 @@
 
     keyring_prompter.py dismiss        closes each window
     keyring_prompter.py answer WORD    types WORD (a wrong one is then closed)
-    keyring_prompter.py wait           leaves the window open
+    keyring_prompter.py wait [WORD]    leaves the window open, until SIGUSR1 closes it or SIGUSR2 types WORD
 
 It says "ready" when it can be asked, then "asked TYPE" for each question, and "closed" when the asker is done with it. Speaks the protocol of gcr-prompter, with
 gcr's own exchange of the password."""
 
+import signal
 import sys
 
 import gi
@@ -30,6 +31,7 @@ class Prompter:
     def __init__(self, mode, word):
         self.mode, self.word = mode, word
         self.exchanges, self.answered = {}, set()
+        self.waiting = []
         self.loop = GLib.MainLoop()
 
     def say(self, text):
@@ -44,10 +46,21 @@ class Prompter:
     def perform(self, bus, to, kind, received):
         self.say("asked " + kind)
         if self.mode == "wait":
-            return
+            self.waiting.append((bus, to, kind, received))
+        else:
+            self.answer(bus, to, kind, received, self.mode == "answer")
+
+    def go_on(self, typed):
+        """Whoever waits is answered, and whoever asks from now on waits."""
+        waiting, self.waiting = self.waiting, []
+        for question in waiting:
+            self.answer(*question, typed)
+        return True
+
+    def answer(self, bus, to, kind, received, typed):
         exchange = self.exchanges[to]
         exchange.receive(received)
-        if self.mode == "answer" and (to, kind) not in self.answered:  # "confirm": is a password so weak meant?
+        if typed and (to, kind) not in self.answered:  # "confirm": is a password so weak meant?
             self.answered.add((to, kind))
             self.ready(bus, to, "yes", exchange.send(self.word, -1))
         else:
@@ -71,6 +84,8 @@ class Prompter:
         bus.register_object(PATH, interface, self.called, None, None)
         Gio.bus_own_name_on_connection(bus, NAME, Gio.BusNameOwnerFlags.NONE, lambda *_: self.say("ready"),
                                        lambda *_: self.loop.quit())
+        GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, self.go_on, False)
+        GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR2, self.go_on, True)
         self.loop.run()
 
 
