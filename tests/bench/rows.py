@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 
+import desktop
 import stage as stages
 from stage import NotMeasured, cpu_ns, end, get_token, stats
 
@@ -151,6 +152,20 @@ def cached_rows(stage, effort, authority):
               f"{paired(ours, floor, 'rate'):.2f}x", "none", None, {"agent": load_values(ours), "echo": load_values(floor)})
 
 
+def against_peace(stage, effort, clients, agents, trouble):
+    """A cached token of an agent in trouble, beside one in peace and its twin: how far these differ is the noise."""
+    took = stage.load(clients, effort.rounds, effort.round_ms,
+                      {name: agent.socket for name, agent in zip(("calm", "twin", "troubled"), agents)})
+    for key, name in (("median_us", "median"), ("p99_us", "p99")):
+        ratio = paired(took["troubled"], took["calm"], key)
+        noise = paired(took["twin"], took["calm"], key)
+        margin = 1 + max(0.1, 2 * abs(noise - 1))
+        yield Row(f"{trouble}: {name} with {clients} client{'s' * (clients > 1)}{' (one CPU)' * (clients == 1)}",
+                  f"{middle(took['troubled'], key):.0f} us, in peace {middle(took['calm'], key):.0f} us; "
+                  f"a twin in peace {noise:.2f}x", f"{ratio:.2f}x", f"<= {margin:.2f}x (noise)", ratio <= margin,
+                  {name: load_values(target) for name, target in took.items()})
+
+
 def trouble_rows(stage, effort, authority):
     """The same while an authority hangs for other profiles and clients dribble, against an agent left in peace.
 
@@ -173,20 +188,31 @@ def trouble_rows(stage, effort, authority):
             if time.monotonic() > deadline:
                 raise NotMeasured("the requests do not hang at the authority")
             time.sleep(0.05)
-        took = stage.load(clients, effort.rounds, effort.round_ms,
-                          {"calm": calm.socket, "twin": twin.socket, "troubled": troubled.socket})
+        found = list(against_peace(stage, effort, clients, (calm, twin, troubled), f"authority hangs, {DRIBBLERS} dribble"))
         if stats(authority)["hanging"] < HANGING:
             raise NotMeasured("the authority no longer hung when the run was over")
-        for key, name in (("median_us", "median"), ("p99_us", "p99")):
-            ratio = paired(took["troubled"], took["calm"], key)
-            noise = paired(took["twin"], took["calm"], key)
-            margin = 1 + max(0.1, 2 * abs(noise - 1))
-            yield Row(f"authority hangs, {DRIBBLERS} dribble: {name} with {clients} client{'s' * (clients > 1)}{' (one CPU)' * (clients == 1)}",
-                      f"{middle(took['troubled'], key):.0f} us, in peace {middle(took['calm'], key):.0f} us; "
-                      f"a twin in peace {noise:.2f}x", f"{ratio:.2f}x", f"<= {margin:.2f}x (noise)", ratio <= margin,
-                      {name: load_values(target) for name, target in took.items()})
+        yield from found
     if stage.end_hold(dribble)["opened"] < DRIBBLERS:
         raise NotMeasured("the dribbling clients were not all connected")
+
+
+def keyring_rows(stage, effort, authority):
+    """The same while a token of another profile waits for the keyring: a real one that was stopped, or that is locked
+    and has its window open. When the agent gives a stopped one up, the next token is asked for at once."""
+    desk = desktop.open_keyring(stage)
+    config = stage.config("keyring", {"bench": f"{authority}/d0"}, kept={"kept": f"{authority}/d0"})
+    calm, twin, troubled = (stage.agent(name, config, **desk.environment) for name in ("calm", "twin", "troubled"))
+    desk.keep_secret(troubled, "kept")
+    for agent in (calm, twin, troubled):
+        agent.warm()
+    for trouble, begin, done in (("keyring mute", desk.stop, desk.go_on), ("keyring locked", desk.lock, desk.close)):
+        begin()
+        with desktop.Asking(troubled, get_token("kept")) as asking:
+            for clients in (1, 64):
+                yield from against_peace(stage, effort, clients, (calm, twin, troubled), trouble)
+        done()
+        if asking.waited < 0.9:
+            raise NotMeasured(f"{trouble}: a token was waited for only {asking.waited:.0%} of the time: {asking.last}")
 
 
 def crowd_row(stage, _effort, _authority):
@@ -317,6 +343,7 @@ ACTS = {
     "command": command_row,
     "cached": cached_rows,
     "trouble": trouble_rows,
+    "keyring": keyring_rows,
     "crowd": crowd_row,
     "cold": cold_rows,
     "many": many_rows,

@@ -73,14 +73,14 @@ def expect_ready(process, what):
 class Agent:
     """One running mltoken-agent with a socket directory and a configuration of its own."""
 
-    def __init__(self, stage, name, config):
+    def __init__(self, stage, name, config, **environment):
         self.name = name
         self.config = config
         directory = stage.directory / name / "mltoken"
         directory.mkdir(parents=True, mode=0o700)
         self.socket = directory / "agent.sock"
         self.log = stage.directory / name / "log"
-        self.environment = stage.environment | {"MLTOKEN_CONFIG": str(config), "MLTOKEN_SOCK": str(self.socket)}
+        self.environment = stage.environment | {"MLTOKEN_CONFIG": str(config), "MLTOKEN_SOCK": str(self.socket)} | environment
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [stage.agent_program, "--foreground"], env=self.environment, stdin=subprocess.DEVNULL,
@@ -210,11 +210,11 @@ class Stage:
         _, (port,) = self.start("authority", TOKEN_BYTES)
         return f"http://127.0.0.1:{port}"
 
-    def agent(self, name, config):
+    def agent(self, name, config, **environment):
         if not os.access(self.agent_program, os.X_OK):
             raise NotMeasured("mltoken-agent is not built")
         self.serial += 1
-        return Agent(self, f"{name}{self.serial}", config)
+        return Agent(self, f"{name}{self.serial}", config, **environment)
 
     def echo(self, reply_bytes):
         self.serial += 1
@@ -231,13 +231,15 @@ class Stage:
         process.send_signal(signal.SIGTERM)
         return json.loads(process.communicate(timeout=END_TIMEOUT_S)[0].decode().splitlines()[-1])
 
-    def config(self, name, profiles, stored=False):
-        """Writes a configuration; profiles maps a name to its authority. `stored`: their secrets are in sealed files."""
+    def config(self, name, profiles, stored=False, kept=None):
+        """Writes a configuration; profiles maps a name to its authority. `stored`: their secrets are in sealed files.
+        `kept`: more profiles, whose secrets are in the keyring."""
         path = self.directory / f"{name}.conf"
         text = "[agent]\ndefault_profile = bench\n"
         text += f"store = file\nkey_file = {self.key}\n\n" if stored else "\n"
         secret = "stored" if stored else f"file:{self.secret}"
-        path.write_text(text + "".join(profile_text(n, a, secret) for n, a in profiles.items()))
+        text += "".join(profile_text(n, a, secret) for n, a in profiles.items())
+        path.write_text(text + "".join(profile_text(n, a, "stored\nstore = keyring") for n, a in (kept or {}).items()))
         path.chmod(0o600)
         return path
 

@@ -279,7 +279,7 @@ def test_a_person_says_no_once(session, keyring, authority, home, start_agent, m
     print("\n" + "\n".join(told))
     prompter.send_signal(signal.SIGUSR1)
     for name, process in zip(names, waiting):
-        sentence(mltoken.finish(process).failed(8), name, "the keyring is locked", "asked")
+        sentence(mltoken.finish(process).failed(8), name, "keyring is locked", "asked")
     sentence(mltoken("get", names[0]).failed(8), names[0], "a person was asked in vain a moment ago")
     prompter.kill()
     assert prompter.stdout.read().count("asked") == 0, "there was another window"
