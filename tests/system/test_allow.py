@@ -268,6 +268,28 @@ def test_many_who_go_away(setup, home):
     wait_until(lambda: setup.descriptors() <= before + 2)
 
 
+@pytest.fixture
+def apart(authority, home, start_agent, client):
+    """An agent in a user namespace of its own, as with PrivateUsers=yes."""
+    home.config({"p": service(authority, home, "load-1", allow=client), "q": service(authority, home, "load-2")})
+    home.agent_program = home.write("agent", "#!/bin/sh\nexec unshare --user --map-current-user "
+                                    f"{shlex.quote(program('mltoken-agent'))} \"$@\"\n", 0o700)
+    return start_agent()
+
+
+def test_what_cannot_be_seen_is_denied(apart, home, client, mltoken):
+    denied(get(client, home), "may not see", "mltoken doctor", "profile p")
+    assert get(client, home, "q").returncode == 0
+    assert [d["exe"] for d in denials(apart)] == ["?"]
+    result = mltoken("doctor", "p")
+    assert result.code == 3 and "PrivateUsers" in result.out and "refuses everybody" in result.out
+
+
+def test_doctor_on_a_sound_one(setup, mltoken):
+    said = mltoken("doctor", "p").ok().out
+    assert "can see which program asks" in said and "allow names what is there" in said
+
+
 @pytest.mark.parametrize("value,why", [
     ("relative/path", "whole path"), ("/bin/true other", "whole path"), (" ".join(["/bin/x"] * 17), "at most 16")])
 def test_mistakes_in_the_configuration(authority, home, mltoken, value, why):

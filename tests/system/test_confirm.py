@@ -251,6 +251,22 @@ def test_mltoken_get_gives_up_and_the_window_closes(setup, pinentry, mltoken):
     wait_until(lambda: pinentry.pids and not any(alive(p) for p in pinentry.pids))
 
 
+def test_a_lock_counts_more_than_an_answer(setup, pinentry, home):
+    """Locked while the question is open: the yes comes too late. And nobody is asked for what is locked."""
+    go = os.path.join(home.home, "go")
+    pinentry.does("allow after " + go)
+    with Varlink(home.socket) as v, Varlink(home.socket) as w:
+        v.send("GetToken", {"profile": "p"})
+        wait_until(lambda: pinentry.questions == 1)
+        w.call("Lock", passphrase="a passphrase")
+        open(go, "w").close()
+        with pytest.raises(VarlinkError) as error:
+            v.reply()
+        assert error.value.name == "Locked"
+        assert w.error("GetToken", profile="r").name == "Locked"
+    assert pinentry.questions == 1
+
+
 # ---- what is not asked ----
 
 def test_it_cannot_be_watched(setup, home, pinentry):
