@@ -55,8 +55,7 @@ static void check_profile(struct config *config, const struct profile *profile)
 {
     CHECK((profile->grant == NULL) == (profile->problem != NULL));
     CHECK(config_profile(config, profile->name) == profile);
-    CHECK(profile->dialect != DIALECT_AUTO && profile->fingerprint && profile->header && profile->store &&
-          profile->file);
+    CHECK(profile->dialect != DIALECT_AUTO && profile->fingerprint && profile->header && profile->file);
     CHECK(profile->min_valid_s >= 0 && profile->timeout_ms > 0 && profile->refresh_ahead_s >= REFRESH_AHEAD_NEVER);
     if (profile->grant && profile->client_secret.kind == SOURCE_COMMAND)
         CHECK(profile->client_secret.argv && profile->client_secret.argv[0] && profile->client_secret.argv[0][0]);
