@@ -261,6 +261,7 @@ static void on_learned(void *arg, const struct worker_result *result)
     if (result->error == 0 && !lock->conductor->locked && seal_from_seed(&lock->next, result->output) == 0) {
         lock->seal = lock->next;
         lock->known = true;
+        log_event(LOG_LEVEL_DEBUG, "the passphrase of the sealed files can lock the agent, too", NULL);
     }
     pump(lock);
 }
@@ -333,6 +334,7 @@ static void on_opened(void *arg, const struct store_result *result)
         if (call)
             (void)secret_new(call->passphrase, strlen(call->passphrase), &lock->learning);
         log_event(LOG_LEVEL_INFO, "the sealed files are open", NULL);
+        stores_opened(lock->conductor->stores);
         answer(lock, NULL);
         return;
     }

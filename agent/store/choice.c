@@ -113,6 +113,19 @@ const char *store_choice_name(const struct store *store)
     return store_name(choice->candidates[choice->current]);
 }
 
+void store_choice_change(struct store *store, const struct store *candidate)
+{
+    struct choice *choice = choice_of(store);
+    size_t i = 0;
+    while (i < choice->count && choice->candidates[i] != candidate)
+        i++;
+    if (i == choice->count)
+        return;
+    choice->current = i;
+    buffer_clear(&choice->why);
+    decide(choice);
+}
+
 void store_choice_describe(const struct store *store, struct buffer *to)
 {
     const struct choice *choice = (const struct choice *)(const void *)store;

@@ -263,6 +263,12 @@ static void memory_free(struct store *store)
     free(memory);
 }
 
+bool store_memory_empty(const struct store *store)
+{
+    const struct memory *memory = (const struct memory *)(const void *)store;
+    return !memory->items && memory->store.calls.next == &store->calls;
+}
+
 int store_memory_new(struct loop *loop, struct store **ret)
 {
     static const struct store_kind kind = {

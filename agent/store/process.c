@@ -468,6 +468,9 @@ static int process_lock(struct store *store, struct seal *seal)
     if (process->waited) {
         end_program(process);
         fail_all(process, STORE_FAILED, "the agent was locked");
+    } else if (process->telling) { /* which takes its time, and is not to be told any more */
+        end_program(process);
+        pump(process);
     }
     return r;
 }

@@ -84,3 +84,4 @@ void store_call_describe(const struct store_call *, struct buffer *to);
 struct store *store_free(struct store *); /* nobody is told; always NULL */
 
 int store_memory_new(struct loop *, struct store **ret);
+bool store_memory_empty(const struct store *);

@@ -166,6 +166,15 @@ int stores_open(struct stores *stores, struct secret *passphrase, bool fresh, st
     return r < 0 ? r : store_open(store, passphrase, fresh, fn, arg, ret);
 }
 
+void stores_opened(struct stores *stores)
+{
+    struct store *file, *memory;
+    if (stores->choice && strcmp(store_choice_name(stores->choice), "memory") == 0 &&
+        find_named(stores, "file", &file) == 0 && find_named(stores, "memory", &memory) == 0 &&
+        store_memory_empty(memory))
+        store_choice_change(stores->choice, file);
+}
+
 static void on_all_locked(void *arg)
 {
     struct stores *stores = arg;

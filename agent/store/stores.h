@@ -24,6 +24,8 @@ int stores_find(struct stores *, const char *name, struct store **ret);
 const char *stores_name(struct stores *, const char *name);
 /* store_open() of the sealed files: 0, -ENOTSUP (everything is in memory here), -ENOMEM. */
 int stores_open(struct stores *, struct secret *passphrase, bool fresh, store_fn *, void *arg, struct store_call **ret);
+/* That went well: who named no store, and has nothing in memory yet, is served by the files from now on. */
+void stores_opened(struct stores *);
 /* store_lock() of every store, also of those that are begun meanwhile; fn (not NULL) once all have told, never from
  * within. -ENOMEM: not everything is sealed. Asked again before that, the last fn counts. */
 typedef void stores_fn(void *arg);

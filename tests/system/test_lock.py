@@ -400,6 +400,28 @@ def test_a_rotation_that_the_sealed_files_cannot_take(sealed, authority, mltoken
     assert refreshes(authority)[-1].form["refresh_token"] == newest and not authority.reuses
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_passphrase_is_set_where_memory_was_chosen(authority, home, start_agent, mltoken, begun):
+    """For want of a key. What is in memory already stays to be had."""
+    home.config({"me": person(authority)})
+    agent = start_agent()
+    authority.set_client("device", auto_approve="alice")
+    mltoken("get", "me").failed(4)
+    assert "store memory" in mltoken("status").ok().out and "mltoken unlock --new" in mltoken("status").ok().out
+    if begun:
+        mltoken("login", "me", "--json").ok()
+    unlock(mltoken, "--new", passphrase=STORES).ok()
+    assert ("store memory" in mltoken("status").ok().out) == begun
+    if not begun:
+        mltoken("login", "me", "--json").ok()
+    mltoken("get", "me", "--refresh").ok()
+    restart(agent, start_agent)
+    assert mltoken("get", "me").code == 8
+    unlock(mltoken, passphrase=STORES).ok()
+    assert mltoken("get", "me").code == (4 if begun else 0)
+    assert not authority.reuses
+
+
 def test_unlock_where_no_passphrase_is(served, mltoken):
     assert "mltoken unlock --new" in unlock(mltoken).failed(8)
     mltoken("get", "me").ok()

@@ -382,6 +382,28 @@ def test_the_agent_locks_with_the_session(logind, serve, mltoken, how):
     assert locks(agent, SLEEP) == 0
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_the_passphrase_that_was_used_last_locks(logind, serve, mltoken, opened):
+    """Nobody is there to type one: its public half is known. Locked meanwhile, or just unlocked, it is the same."""
+    agent = serve("session")
+    wait_listening(mltoken, "session: listening")
+    token = mltoken("get", "svc").ok().out
+    if opened:  # by the sealed files' passphrase, which locks too
+        mltoken("unlock", "--new", input="opens files").ok()
+        wait_until(lambda: "can lock the agent" in agent.log())
+    else:
+        mltoken("lock", input="opens files").ok()
+        mltoken("unlock", input="opens files").ok()
+    for _ in range(2):
+        count = locks(agent, LOCKED)
+        logind.lock("1")
+        wait_until(lambda count=count: locks(agent, LOCKED) > count)
+        assert "the agent is locked" in mltoken("get", "svc").failed(8)
+        mltoken("unlock", input="another").failed(8)
+        mltoken("unlock", input="opens files").ok()
+        assert mltoken("get", "svc").ok().out == token and tokens(mltoken) == 1
+
+
 def test_nobody_runs_unless_it_is_asked_for(logind, home, authority, start_agent, bus, mltoken):
     home.config({"svc": service(authority, home)}, {"store": "memory"})
     agent = start_agent(DBUS_SYSTEM_BUS_ADDRESS=bus.address)
