@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <sodium.h>
 
-_Static_assert(SEAL_SALT == crypto_pwhash_SALTBYTES && SEAL_KEY == crypto_box_PUBLICKEYBYTES &&
-                   SEAL_KEY == crypto_box_SECRETKEYBYTES && SEAL_SEED == crypto_box_SEEDBYTES &&
-                   SEAL_BATCH == SEAL_KEY + crypto_box_SEALBYTES &&
-                   SEAL_KEY == crypto_aead_xchacha20poly1305_ietf_KEYBYTES,
-               "libsodium's sizes");
+_Static_assert(SEAL_SALT == crypto_pwhash_SALTBYTES && SEAL_SEED == crypto_box_SEEDBYTES, "libsodium's sizes");
+_Static_assert(SEAL_BATCH == SEAL_KEY + crypto_box_SEALBYTES, "libsodium's sizes");
+_Static_assert(SEAL_KEY == crypto_box_PUBLICKEYBYTES, "libsodium's sizes");
+_Static_assert(SEAL_KEY == crypto_box_SECRETKEYBYTES, "libsodium's sizes");
+_Static_assert(SEAL_KEY == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "libsodium's sizes");
 
 enum {
     NONCE = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,

@@ -369,10 +369,10 @@ static int begin(struct lock *lock, struct lock_call *call)
     return r;
 }
 
-static void serve(struct lock *lock)
+static void serve(struct lock *lock, struct lock_call *call)
 {
     struct failure why;
-    int r = begin(lock, first(lock));
+    int r = begin(lock, call);
     if (r == -EACCES) {
         lock_failure(&why);
         answer(lock, &why);
@@ -397,8 +397,9 @@ static void on_task(void *arg)
         else
             return;
     }
-    if (first(lock))
-        serve(lock);
+    struct lock_call *call = first(lock);
+    if (call)
+        serve(lock, call);
 }
 
 /* From a task: nobody is told from within a call. */
