@@ -145,7 +145,7 @@ static void finish(struct worker_job *job)
     } else if (job->error == 0 && job->status != 0) {
         if (job->order == WORKER_DERIVE) {
             result.error = -ENOMEM;
-            result.problem = "the 256 MiB of memory that Argon2id takes are not there";
+            result.problem = "Argon2id, which takes 256 MiB of memory, did not come to its end";
         } else if (job->order == WORKER_READ && WIFEXITED(job->status)) {
             result.problem = file_problem(WEXITSTATUS(job->status), &result.error);
         } else if (job->order == WORKER_COMPARE && WIFEXITED(job->status) &&

@@ -43,7 +43,8 @@ int worker_talk(struct worker *, char *const argv[], int64_t timeout_ms, worker_
                 struct worker_job **ret);
 /* 0, -EMSGSIZE (it does not read), -ENOMEM. The bytes are wiped once they are written. */
 int worker_say(struct worker_job *, struct span);
-/* seal_derive(): `output` is the seed. -ENOMEM: the memory that Argon2id takes is not there. It waits for no other job.
+/* seal_derive(): `output` is the seed. -ENOMEM: it did not come to its end, most likely for want of memory. It waits
+ * for no other job.
  */
 int worker_derive(struct worker *, const uint8_t *parameters, struct span passphrase, worker_fn *, void *arg,
                   struct worker_job **ret);

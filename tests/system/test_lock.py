@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import time
@@ -235,6 +236,23 @@ def test_tokens_go_out_while_a_passphrase_is_tried(served, mltoken, varlink):
     asker.token("me")
 
 
+@pytest.mark.skipif(SANITIZED, reason="its shadow memory is not to be had within such a limit")
+def test_no_memory_for_argon2(served, mltoken):
+    """It is said, and nothing changes; the right passphrase opens when there is memory again."""
+    worker = worker_of(served)
+    before = resource.prlimit(worker, resource.RLIMIT_AS, (128 << 20, -1))
+    assert "256 MiB" in mltoken("lock", input=RIGHT, timeout=SLOW).failed(6)
+    mltoken("get", "me").ok()
+    resource.prlimit(worker, resource.RLIMIT_AS, before)
+    lock(mltoken)
+    resource.prlimit(worker, resource.RLIMIT_AS, (128 << 20, -1))
+    assert "256 MiB" in unlock(mltoken).failed(6)
+    refused(mltoken, "get", "me")
+    resource.prlimit(worker, resource.RLIMIT_AS, before)
+    unlock(mltoken).ok()
+    assert mltoken("get", "me").ok().out == served.tokens["me"]
+
+
 def test_passphrases_at_their_limit(served, varlink):
     connection = varlink(timeout=SLOW)
     for wrong in "", "x" * 1025, "a\nb", "a\0b":
@@ -282,6 +300,7 @@ def renewing(request, authority, home, start_agent, mltoken):
     assert current(authority) != agent.before
     if store:
         store.script("ok*")
+        wait_until(lambda: store.notes()[-1].startswith("lock"))  # what it had to read again, it forgets again
     return agent
 
 
@@ -364,6 +383,20 @@ def test_a_store_program_that_was_killed_opens_its_files_by_itself(sealed, autho
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda pid=pid: dead(pid))
         mltoken("get", "me", "--refresh", timeout=SLOW).ok()
+    assert not authority.reuses
+
+
+def test_a_store_that_does_not_answer_does_not_keep_the_agent_open(sealed, authority, mltoken):
+    """It holds a key, and is ended when it does not say that it has forgotten it."""
+    unlock(mltoken, passphrase=STORES).ok()
+    token = mltoken("get", "me").ok().out
+    pid, = stores_of(sealed)
+    os.kill(pid, signal.SIGSTOP)
+    lock(mltoken)
+    assert dead(pid)
+    unlock(mltoken).ok()
+    assert mltoken("get", "me").ok().out == token
+    mltoken("get", "me", "--refresh", timeout=SLOW).ok()
     assert not authority.reuses
 
 
