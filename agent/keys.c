@@ -84,13 +84,26 @@ static int read_dialect(const struct profile_key *key, struct profile *profile, 
 static int read_client_auth(const struct profile_key *key, struct profile *profile, char *value,
                             char problem[static LIMIT_TEXT])
 {
-    static const char *const words[] = {"none", "client_secret_basic", "client_secret_post"};
-    static const enum client_auth meanings[] = {CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST};
+    static const char *const words[] = {"none", "client_secret_basic", "client_secret_post", "private_key_jwt"};
+    static const enum client_auth meanings[] = {CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST,
+                                                CLIENT_AUTH_PRIVATE_KEY_JWT};
     int chosen = 0;
     (void)key;
     int r = choose(value, words, ELEMENTS(words), &chosen, problem);
     if (r == 0)
         profile->client_auth = meanings[chosen];
+    return r;
+}
+
+static int read_algorithm(const struct profile_key *key, struct profile *profile, char *value,
+                          char problem[static LIMIT_TEXT])
+{
+    static const char *const words[] = {"RS256", "PS256", "ES256"};
+    int chosen = 0;
+    (void)key;
+    int r = choose(value, words, ELEMENTS(words), &chosen, problem);
+    if (r == 0)
+        profile->assertion_alg = value;
     return r;
 }
 
@@ -433,6 +446,14 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_PASSWORD, "password", password, LIMIT_CONFIG_LINE, read_secret),
     KEY(KEY_TOKEN, "token", token, LIMIT_CONFIG_LINE, read_secret),
     KEY(KEY_TOKEN_SECONDARY, "token_secondary", token_secondary, LIMIT_CONFIG_LINE, read_secret),
+    KEY(KEY_CLIENT_ASSERTION_FILE, "client_assertion_file", client_assertion_file, LIMIT_CONFIG_LINE, read_path),
+    KEY(KEY_CLIENT_CERTIFICATE, "client_certificate", client_certificate, LIMIT_CONFIG_LINE, read_path),
+    KEY(KEY_CLIENT_KEY, "client_key", client_key, LIMIT_CONFIG_LINE, read_path),
+    KEY(KEY_KEY_PASSWORD, "key_password", key_password, LIMIT_CONFIG_LINE, read_secret),
+    KEY(KEY_ASSERTION_ALG, "assertion_alg", assertion_alg, LIMIT_CODE, read_algorithm),
+    KEY(KEY_ASSERTION_AUDIENCE, "assertion_audience", assertion_audience, LIMIT_URL, read_text),
+    KEY(KEY_ASSERTION_KID, "assertion_kid", assertion_kid, LIMIT_CODE, read_text),
+    KEY(KEY_SEND_CERTIFICATE, "send_certificate", send_certificate, LIMIT_CODE, read_flag),
     KEY(KEY_ENDPOINT_HOSTS, "endpoint_hosts", endpoint_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_VERIFICATION_HOSTS, "verification_hosts", verification_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_SCOPE, "scope", scopes, LIMIT_CONFIG_LINE, read_scope),

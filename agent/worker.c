@@ -3,7 +3,9 @@
 #include "buffer.h"
 #include "cleanup.h"
 #include "limits.h"
+#include "reader.h"
 #include "seal.h"
+#include "text.h"
 #include "worker_protocol.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -105,24 +107,6 @@ static int send_kill(struct worker_job *job)
     return 0;
 }
 
-static const char *file_problem(int code, int *ret_error)
-{
-    static const struct {
-        int error;
-        const char *text;
-    } problems[] = {
-        [READER_MISSING] = {-ENOENT, "there is no such file"},
-        [READER_UNREADABLE] = {-EACCES, "it cannot be opened"},
-        [READER_IRREGULAR] = {-EINVAL, "it is not a regular file"},
-        [READER_FOREIGN] = {-EACCES, "it belongs to another user"},
-        [READER_TOO_OPEN] = {-EACCES, "it is open to other users (chmod go-rwx)"},
-        [READER_FAILED] = {-EIO, "it cannot be read"},
-    };
-    size_t i = code > 0 && code <= READER_FAILED ? (size_t)code : READER_FAILED;
-    *ret_error = problems[i].error;
-    return problems[i].text;
-}
-
 static void pump(struct worker *);
 
 static void on_grace(void *arg)
@@ -136,7 +120,7 @@ static void on_grace(void *arg)
 static void finish(struct worker_job *job)
 {
     struct worker *worker = job->worker;
-    char problem[96] = "";
+    char problem[LIMIT_TEXT] = "";
     struct worker_result result = {.error = job->error, .problem = problem, .output = buffer_span(&job->output)};
     if (job->error == -ETIMEDOUT) {
         (void)snprintf(problem, sizeof(problem), "it took more than %lld s", (long long)(job->timeout_ms / 1000));
@@ -146,8 +130,11 @@ static void finish(struct worker_job *job)
         if (job->order == WORKER_DERIVE) {
             result.error = -ENOMEM;
             result.problem = "Argon2id, which takes 256 MiB of memory, did not come to its end";
+        } else if (job->order == WORKER_SIGN && WIFEXITED(job->status) && WEXITSTATUS(job->status) == SIGNER_PROBLEM) {
+            result.error = -EINVAL;
+            text_clean_into(problem, sizeof(problem), result.output);
         } else if (job->order == WORKER_READ && WIFEXITED(job->status)) {
-            result.problem = file_problem(WEXITSTATUS(job->status), &result.error);
+            result.problem = reader_verdict_text((enum reader_exit)WEXITSTATUS(job->status), &result.error);
         } else if (job->order == WORKER_COMPARE && WIFEXITED(job->status) &&
                    WEXITSTATUS(job->status) <= EXECUTABLE_GONE) {
             result.verdict = (enum executable_verdict)WEXITSTATUS(job->status);
@@ -395,6 +382,15 @@ int worker_derive(struct worker *worker, const uint8_t *parameters, struct span 
     buffer_append(&model.text, parameters, SEAL_PARAMETERS);
     buffer_append(&model.text, passphrase.data, passphrase.length);
     return start(worker, &model, SEAL_SEED, ret);
+}
+
+int worker_sign(struct worker *worker, const struct signer *signer, struct span password, int64_t timeout_ms,
+                worker_fn *fn, void *arg, struct worker_job **ret)
+{
+    struct worker_job model = {
+        .order = WORKER_SIGN, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    signer_write(signer, password, &model.text);
+    return start(worker, &model, LIMIT_JWS, ret);
 }
 
 int worker_talk(struct worker *worker, char *const argv[], int64_t timeout_ms, worker_heard_fn *heard, worker_fn *fn,

@@ -1,10 +1,12 @@
 /* What may block or take long is done elsewhere: reading a file (NFS), running a program that the user configured,
- * deriving a key from a passphrase. A small process, forked before there is any secret or any thread, forks once more
- * per job; the agent reads the result from a pipe under a deadline and has the job killed when it passes. */
+ * deriving a key from a passphrase, signing with a private key (which the agent itself never holds). A small process,
+ * forked before there is any secret or any thread, forks once more per job; the agent reads the result from a pipe
+ * under a deadline and has the job killed when it passes. */
 #pragma once
 
 #include "executable.h"
 #include "loop/loop.h"
+#include "signer.h"
 #include "span.h"
 
 struct worker;
@@ -48,4 +50,7 @@ int worker_say(struct worker_job *, struct span);
  */
 int worker_derive(struct worker *, const uint8_t *parameters, struct span passphrase, worker_fn *, void *arg,
                   struct worker_job **ret);
+/* signer.h: `output` is the assertion; -EINVAL: it could not be made, and `problem` says why. */
+int worker_sign(struct worker *, const struct signer *, struct span password, int64_t timeout_ms, worker_fn *,
+                void *arg, struct worker_job **ret);
 void worker_cancel(struct worker_job *);

@@ -3,7 +3,9 @@
 #include "cleanup.h"
 #include "executable.h"
 #include "limits.h"
+#include "reader.h"
 #include "seal.h"
+#include "signer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { WORKER_FD = 3 };
@@ -31,24 +32,10 @@ static struct job *job_of(pid_t pid)
     return NULL;
 }
 
-static enum reader_exit check_file(int fd, enum worker_rule rule)
-{
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return READER_FAILED;
-    if (!S_ISREG(st.st_mode))
-        return READER_IRREGULAR;
-    if (st.st_uid != geteuid() && st.st_uid != 0)
-        return READER_FOREIGN;
-    return st.st_mode & (rule == WORKER_SECRET_FILE ? 077 : 022) ? READER_TOO_OPEN : READER_OK;
-}
-
 static enum reader_exit read_file(const char *path, enum worker_rule rule, int to)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR ? READER_MISSING : READER_UNREADABLE;
-    enum reader_exit verdict = check_file(fd, rule);
+    _cleanup_close_ int fd = -1;
+    enum reader_exit verdict = reader_open(path, rule, &fd);
     if (verdict != READER_OK)
         return verdict;
     char bytes[8192];
@@ -93,6 +80,8 @@ static int work(const struct worker_request *request, const char *text, size_t l
 {
     if (request->order == WORKER_COMPARE)
         return (int)executable_compare((pid_t)request->rule, text, length);
+    if (request->order == WORKER_SIGN)
+        return signer_run(text, length, to);
     return (int)(request->order == WORKER_READ ? read_file(text, (enum worker_rule)request->rule, to)
                                                : derive(text, length, to));
 }

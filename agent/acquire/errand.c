@@ -216,7 +216,7 @@ int errand_set(struct conductor *conductor, struct holder *holder, const char *n
         failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "%s",
                     strcmp(name, SECRET_REFRESH_TOKEN) == 0
                         ? "refresh_token comes with mltoken login and goes with mltoken logout"
-                        : "a secret's name is one of client_secret, password, token, token_secondary");
+                        : "a secret's name is one of client_secret, password, token, token_secondary, key_password");
         return -1;
     }
     int r = value.data ? secret_new(value.data, value.length, &secret) : 0;

@@ -2,6 +2,7 @@
 
 #include "acquire/lock.h"
 #include "acquire/secret_source.h"
+#include "acquire/signature.h"
 #include "acquire/signin.h"
 #include "acquire/verification.h"
 #include "authority/url.h"
@@ -355,6 +356,18 @@ static void on_verified(void *arg, const struct identity *identity, const struct
     answer(flight, &given);
 }
 
+void flight_answer(struct flight *flight, const struct answer *given)
+{
+    answer(flight, given);
+}
+
+static void take_sign(struct flight *flight)
+{
+    int r = signature_start(flight, &flight->step.sign);
+    if (r < 0)
+        fail_internal(flight, r);
+}
+
 static void take_verify(struct flight *flight)
 {
     struct trust trust = trust_of(flight);
@@ -479,6 +492,9 @@ static void take_step(struct flight *flight)
         return;
     case STEP_SECRET:
         take_secret(flight);
+        return;
+    case STEP_SIGN:
+        take_sign(flight);
         return;
     case STEP_ASK:
         take_ask(flight);

@@ -58,6 +58,8 @@ int flight_new(struct conductor *, struct holder *, enum grant_op, const struct 
 void flight_start_next(struct holder *);
 /* Ends it at whatever step it is, and starts who waited for it. */
 void flight_free(struct flight *);
+/* What a step that is taken in a file of its own brought. */
+void flight_answer(struct flight *, const struct answer *);
 /* Gives what a person typed to a flight whose step is ASK; false: it does not ask, or was told already. */
 bool flight_type(struct flight *, struct secret *);
 /* The agent is locked: who waits is told, and it ends, unless its answer must not be lost. */

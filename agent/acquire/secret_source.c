@@ -14,6 +14,7 @@ static const struct {
     {"password", offsetof(struct profile, password)},
     {"token", offsetof(struct profile, token)},
     {"token_secondary", offsetof(struct profile, token_secondary)},
+    {"key_password", offsetof(struct profile, key_password)},
 };
 
 const char *secret_source_name(size_t index)

@@ -6,7 +6,7 @@
 #include "token/profile.h"
 #include "worker.h"
 
-enum { SECRET_SOURCES = 4 }; /* that a profile may have */
+enum { SECRET_SOURCES = 5 }; /* that a profile may have */
 
 /* The key of each: "client_secret", ... */
 const char *secret_source_name(size_t index);

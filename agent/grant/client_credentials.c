@@ -12,8 +12,9 @@ struct client_credentials {
 
 static const char *check(const struct profile *profile)
 {
-    if (profile->client_secret.kind == SOURCE_NONE)
-        return "needs client_secret";
+    if (profile->client_secret.kind == SOURCE_NONE && !exchange_can_assert(profile))
+        return "needs client_secret, client_key (with client_certificate where the authority asks for it), or "
+               "client_assertion_file";
     if (profile->client_auth == CLIENT_AUTH_NONE)
         return "client_auth = none does not go with client_credentials: the client must prove who it is";
     return exchange_check(profile);
@@ -65,7 +66,7 @@ static void end(void *state)
     tokens_clear(&self->tokens);
 }
 
-static const char *const required[] = {"client_id", "client_secret", NULL};
+static const char *const required[] = {"client_id", NULL};
 
 const struct grant grant_client_credentials = {
     .name = "client_credentials",

@@ -121,6 +121,7 @@ void exchange_close(struct exchange *exchange)
         exchange->addresses[i] = NULL;
     }
     exchange->client_secret = secret_unref(exchange->client_secret);
+    exchange->key_password = secret_unref(exchange->key_password);
     buffer_free(&exchange->body);
     buffer_free(&exchange->authorization);
 }
@@ -160,7 +161,7 @@ static int fail_absent(struct exchange *exchange, struct step *ret)
 void exchange_begin(struct exchange *exchange, enum endpoint endpoint)
 {
     exchange->endpoint = endpoint;
-    exchange->absent = false;
+    exchange->absent = exchange->signed_already = false;
     buffer_clear(&exchange->body);
     buffer_clear(&exchange->authorization);
 }
@@ -224,12 +225,17 @@ int exchange_target(struct exchange *exchange, const struct request *asked, bool
     return r < 0 ? r : form_text(&exchange->body, "claims", asked->claims);
 }
 
+bool exchange_can_assert(const struct profile *profile)
+{
+    return profile->client_key || profile->client_certificate || profile->client_assertion_file;
+}
+
 static enum client_auth choose_auth(const struct exchange *exchange)
 {
     if (exchange->auth != CLIENT_AUTH_DEFAULT)
         return exchange->auth;
     if (exchange->profile->client_secret.kind == SOURCE_NONE)
-        return CLIENT_AUTH_NONE;
+        return exchange_can_assert(exchange->profile) ? CLIENT_AUTH_PRIVATE_KEY_JWT : CLIENT_AUTH_NONE;
     return profile_is_entra(exchange->profile) ? CLIENT_AUTH_POST : CLIENT_AUTH_BASIC;
 }
 
@@ -248,9 +254,29 @@ static int ask(struct exchange *exchange, enum step_kind kind, struct step *ret)
 {
     exchange->waiting = kind;
     *ret = (struct step){.kind = kind};
-    if (kind == STEP_SECRET)
-        ret->secret = "client_secret";
     return 0;
+}
+
+static int ask_secret(struct exchange *exchange, const char *name, struct step *ret)
+{
+    exchange->secret = name;
+    int r = ask(exchange, STEP_SECRET, ret);
+    ret->secret = name;
+    return r;
+}
+
+/* What a client assertion needs: first the key's password, then the signature. */
+static int ask_assertion(struct exchange *exchange, struct step *ret)
+{
+    const struct profile *profile = exchange->profile;
+    if (profile->key_password.kind != SOURCE_NONE && !exchange->key_password)
+        return ask_secret(exchange, "key_password", ret);
+    int r = ask(exchange, STEP_SIGN, ret);
+    ret->sign.audience =
+        profile->assertion_audience ? profile->assertion_audience : exchange->addresses[exchange->endpoint];
+    if (exchange->key_password)
+        ret->sign.key_password = secret_span(exchange->key_password);
+    return r;
 }
 
 static int send_request(struct exchange *exchange, enum client_auth auth, struct step *ret)
@@ -279,23 +305,26 @@ int exchange_step(struct exchange *exchange, struct step *ret)
     if (!exchange->addresses[exchange->endpoint])
         return exchange->resolved ? fail_absent(exchange, ret) : ask(exchange, STEP_METADATA, ret);
     enum client_auth auth = choose_auth(exchange);
-    if (auth != CLIENT_AUTH_NONE && !exchange->client_secret)
-        return ask(exchange, STEP_SECRET, ret);
+    if (auth == CLIENT_AUTH_PRIVATE_KEY_JWT && !exchange->signed_already)
+        return ask_assertion(exchange, ret);
+    if ((auth == CLIENT_AUTH_BASIC || auth == CLIENT_AUTH_POST) && !exchange->client_secret)
+        return ask_secret(exchange, "client_secret", ret);
     return send_request(exchange, auth, ret);
 }
 
 static int take_secret(struct exchange *exchange, const struct answer *answer, struct step *ret)
 {
     struct failure why;
-    int r = answer->body.length > 0 ? secret_new(answer->body.data, answer->body.length, &exchange->client_secret)
-                                    : -ENODATA;
+    struct secret **place =
+        strcmp(exchange->secret, "client_secret") == 0 ? &exchange->client_secret : &exchange->key_password;
+    int r = answer->body.length > 0 ? secret_new(answer->body.data, answer->body.length, place) : -ENODATA;
     if (r == 0)
         return exchange_step(exchange, ret);
     if (r != -ENODATA && r != -EMSGSIZE)
         return r;
-    failure_set(&why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "client_secret is %s",
+    failure_set(&why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s is %s", exchange->secret,
                 r == -ENODATA ? "empty" : "too long");
-    (void)snprintf(why.name, sizeof(why.name), "client_secret");
+    (void)snprintf(why.name, sizeof(why.name), "%s", exchange->secret);
     return step_fail(ret, &why);
 }
 
@@ -315,13 +344,21 @@ int exchange_next(struct exchange *exchange, const struct answer *answer, struct
         int r = answer->metadata ? resolve(exchange, answer->metadata) : -EINVAL;
         return r < 0 ? r : exchange_step(exchange, ret);
     }
+    if (waiting == STEP_SIGN) {
+        if (answer->error)
+            return step_fail_answer(ret, answer, FAILURE_INVALID_CONFIGURATION, "the client assertion");
+        exchange->signed_already = true;
+        form_text(&exchange->body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        form_pair(&exchange->body, "client_assertion", answer->body);
+        return exchange_step(exchange, ret);
+    }
     if (waiting != STEP_SECRET)
         return -EINVAL;
     if (!answer->error)
         return take_secret(exchange, answer, ret);
-    int r = step_fail_answer(ret, answer, FAILURE_SECRET_MISSING, "client_secret");
+    int r = step_fail_answer(ret, answer, FAILURE_SECRET_MISSING, exchange->secret);
     if (!ret->fail.name[0] && ret->fail.kind == FAILURE_SECRET_MISSING)
-        (void)snprintf(ret->fail.name, sizeof(ret->fail.name), "client_secret");
+        (void)snprintf(ret->fail.name, sizeof(ret->fail.name), "%s", exchange->secret);
     return r;
 }
 
@@ -421,5 +458,13 @@ const char *exchange_check(const struct profile *profile)
         return "needs authority or token_endpoint";
     if (proves && profile->client_secret.kind == SOURCE_NONE)
         return "client_auth needs client_secret";
+    if (profile->client_auth == CLIENT_AUTH_PRIVATE_KEY_JWT && !exchange_can_assert(profile))
+        return "client_auth = private_key_jwt needs client_key, a client_certificate with its key in the same file, or "
+               "client_assertion_file";
+    if (profile->client_assertion_file && (profile->client_key || profile->client_certificate))
+        return "has client_assertion_file and a key: drop one";
+    if (profile->client_auth == CLIENT_AUTH_DEFAULT && profile->client_secret.kind != SOURCE_NONE &&
+        exchange_can_assert(profile))
+        return "has client_secret and another proof of who it is: drop one, or say with client_auth which to use";
     return NULL;
 }

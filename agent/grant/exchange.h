@@ -5,10 +5,14 @@
  * Where an endpoint comes from: the profile's own key; for Entra v1, whose metadata describe another issuer and name no
  * device endpoint, the authority's address with the fixed paths of WIRE section 2; else the metadata; for Entra v2 the
  * fixed path again where the metadata are silent. Machine Learning Server (WIRE section 3) has no metadata, fixed
- * paths, no clients, and bodies in JSON: there ENDPOINT_TOKEN renews, and ENDPOINT_LOGIN takes a password. How the
- * client proves itself: as configured; else not at all without a client_secret (the body names client_id), in the body
- * for Entra and where the metadata offer nothing but that, else by client_secret_basic. Owner: the grant's state. The
- * client secret stays in the arena until exchange_close(); bodies are wiped once answered. */
+ * paths, no clients, and bodies in JSON: there ENDPOINT_TOKEN renews, and ENDPOINT_LOGIN takes a password.
+ *
+ * How the client proves itself: as configured; else with a client_secret in the body for Entra and where the metadata
+ * offer nothing but that, by client_secret_basic elsewhere; else with a key by private_key_jwt (RFC 7523), a new
+ * assertion for each request, meant for the address that it is sent to unless the profile says otherwise; else not at
+ * all (the body names client_id).
+ *
+ * Owner: the grant's state. Secrets stay in the arena until exchange_close(); bodies are wiped once answered. */
 #pragma once
 
 #include "authority/answer.h"
@@ -22,7 +26,9 @@ struct exchange {
     char *addresses[ENDPOINT_COUNT]; /* NULL: not known */
     bool resolved;                   /* the metadata have been asked, or there are none */
     enum client_auth auth;
-    struct secret *client_secret;
+    struct secret *client_secret, *key_password;
+    bool signed_already; /* the body has its assertion */
+    const char *secret;  /* the key of the one that was asked for last */
     enum endpoint endpoint;
     enum step_kind waiting; /* the step whose answer comes next */
     struct buffer body, authorization;
@@ -48,6 +54,8 @@ int exchange_next(struct exchange *, const struct answer *, struct step *ret, bo
 int step_fail_answer(struct step *ret, const struct answer *, enum failure_kind, const char *words);
 int step_fail(struct step *ret, const struct failure *);
 
+/* Whether it has what a client assertion is made of, or one that is made elsewhere. */
+bool exchange_can_assert(const struct profile *);
 bool profile_is_entra(const struct profile *);
 bool profile_is_mlserver(const struct profile *);
 /* What the request asks for; never NULL. */

@@ -27,6 +27,7 @@ enum step_kind {
     STEP_WAIT,     /* some time -> nothing */
     STEP_PROMPT,   /* shows a person something and goes on at once -> nothing */
     STEP_SECRET,   /* a secret of the profile, by key name ("client_secret") -> answer.body */
+    STEP_SIGN,     /* a client assertion for an audience: signed here, or read from its file -> answer.body */
     STEP_ASK,      /* LOGIN: what a person types for the prompt -> answer.body */
     STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
     STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
@@ -50,6 +51,11 @@ struct verify_step {
     const char *nonce; /* NULL: none was sent */
 };
 
+struct sign_step {
+    const char *audience;
+    struct span key_password; /* data NULL: none */
+};
+
 struct step {
     enum step_kind kind;
     union {
@@ -58,6 +64,7 @@ struct step {
         struct prompt_step prompt;
         const char *secret; /* SECRET; ASK: it is the prompt's */
         struct verify_step verify;
+        struct sign_step sign;
         const struct credential *save;
         struct {
             struct tokens

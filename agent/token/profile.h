@@ -14,7 +14,13 @@ struct grant;
 struct profile_block;
 
 enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1, DIALECT_MLSERVER };
-enum client_auth { CLIENT_AUTH_DEFAULT, CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST };
+enum client_auth {
+    CLIENT_AUTH_DEFAULT,
+    CLIENT_AUTH_NONE,
+    CLIENT_AUTH_BASIC,
+    CLIENT_AUTH_POST,
+    CLIENT_AUTH_PRIVATE_KEY_JWT
+};
 
 /* Where a secret is, never the secret itself. */
 enum source_kind { SOURCE_NONE, SOURCE_FILE, SOURCE_ENV, SOURCE_CREDENTIAL, SOURCE_COMMAND, SOURCE_STORED };
@@ -49,8 +55,12 @@ struct profile {
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
     char *tenant, *client_id;
     enum client_auth client_auth;
-    struct source client_secret, password, token, token_secondary;
+    struct source client_secret, password, token, token_secondary, key_password;
     char *username;
+    char *client_assertion_file; /* of an assertion that somebody else makes */
+    char *client_certificate, *client_key;                    /* paths; the key may stand in the certificate's file */
+    char *assertion_alg, *assertion_audience, *assertion_kid; /* of private_key_jwt */
+    bool send_certificate;
     char **scopes; /* sorted, unique, NULL-terminated; NULL when not set */
     char *resource, *audience;
     char *header; /* template with one {token} */

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.parse
 
+from .assertions import AssertionEndpoints
 from .endpoints import Endpoints, json_response
 from .faults import Fault
 from .keys import KeySet
@@ -28,7 +29,7 @@ REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "
                 "faults_state", "secrets", "counters", "set_userinfo", "pause", "resume", "drop_connections", "device_codes")
 
 
-class Authority(Endpoints, MlServerEndpoints):
+class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https

@@ -15,6 +15,8 @@ class Client:
 
     id: str
     secret: Optional[str] = None                 # None: a public client
+    public_key: Optional[str] = None             # PEM, for private_key_jwt
+    certificate: Optional[str] = None            # PEM, whose thumbprint Entra's dialects ask for
     auth: tuple = ("client_secret_basic", "client_secret_post", "none")  # "none" counts for public clients alone
     grants: tuple = ("client_credentials", "device_code", "refresh_token")
     scopes: Optional[list] = None                # allowed scopes; None: any
@@ -172,6 +174,7 @@ class Store:
         self.families = {}
         self.access_tokens = {}
         self.id_tokens = []
+        self.used_jtis = {}
 
     def client(self, client_id):
         found = self.clients.get(client_id)
