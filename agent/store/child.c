@@ -83,12 +83,14 @@ void child_end(struct child *child, bool gently)
     child->sent = 0;
 }
 
-void child_free(struct child *child)
+void child_free(struct child *child, bool gently)
 {
     if (child->fd >= 0) {
         watch_stop(&child->on_bytes);
         watch_stop(&child->on_end);
         (void)shutdown(child->fd, SHUT_WR);
+        if (gently)
+            (void)kill(child->pid, SIGTERM);
         struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
         (void)poll(&end, 1, END_MS);
         child_end(child, false);

@@ -37,8 +37,8 @@ bool child_may_start(const struct child *);
 int child_start(struct child *, const char *path, const char *setting, watch_fn *on_bytes, watch_fn *on_end, void *arg);
 /* Ends it. `gently`: it is waiting for a person, and may close the window first, for a moment. */
 void child_end(struct child *, bool gently);
-/* It reads the end of its stream, and may finish what it is at, for a moment. */
-void child_free(struct child *);
+/* It reads the end of its stream, and may finish what it is at, for a moment. `gently`: as above. */
+void child_free(struct child *, bool gently);
 
 /* Reads some: 1, 0 when nothing was there, -ENOMEM, or another negative errno when nothing will come any more. */
 int child_receive(struct child *);

@@ -264,7 +264,7 @@ struct lock_on *lock_on_free(struct lock_on *lock_on)
     if (!lock_on)
         return NULL;
     end_program(lock_on);
-    child_free(&lock_on->child);
+    child_free(&lock_on->child, false);
     timer_stop(&lock_on->start);
     free(lock_on);
     return NULL;

@@ -483,7 +483,7 @@ static int process_unlock(struct store *store, struct seal_key *key)
 static void process_free(struct store *store)
 {
     struct process *process = process_of(store);
-    child_free(&process->child);
+    child_free(&process->child, process->waited);
     timer_stop(&process->deadline);
     task_stop(&process->task);
     opening_forget(&process->opening);

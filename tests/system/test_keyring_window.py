@@ -200,3 +200,23 @@ def test_a_stored_secret_for_a_renewal_opens_no_window(authority, session, home,
     mltoken("get", "svc", "--refresh").ok()
     questions.end()
     assert questions.count() == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_window_closes_with_the_agent(authority, home, start_agent, mltoken, how):
+    session = Session(home)
+    other = SecretService(session)
+    try:
+        home.config({"me": person(authority)}, {"store": "keyring"})
+        agent = start_agent(DBUS_SESSION_BUS_ADDRESS=session.address)
+        asking = mltoken.start("get", "me")
+        wait_until(lambda: "Prompt" in other.asked)
+        assert "waits: the keyring is locked" in mltoken("status").ok().out
+        agent.expect_exit = -how if how == signal.SIGKILL else 0
+        agent.process.send_signal(how)
+        agent.process.wait(PATIENCE)
+        wait_until(lambda: other.asked.count("Dismiss") == 1)
+        asking.wait(PATIENCE)
+    finally:
+        other.end()
+        session.end()
