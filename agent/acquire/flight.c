@@ -690,22 +690,6 @@ void flight_free(struct flight *flight)
         flight_start_next(holder);
 }
 
-void flight_ground(struct flight *flight, const struct failure *why)
-{
-    while (flight->waiters.next != &flight->waiters) {
-        struct waiter *waiter = flight->waiters.next;
-        waiter_cancel(waiter);
-        waiter->done(waiter->arg, NULL, why);
-    }
-    if (flight->op == GRANT_LOGIN)
-        login_landed(flight, NULL, why);
-    else if (flight->sent && flight->serial)
-        return;
-    else if (flight->op == GRANT_REVOKE)
-        logout_refused(flight, why);
-    flight_free(flight);
-}
-
 void flight_free_all(struct holder *holder)
 {
     for (struct flight *flight = holder->flights, *next; flight; flight = next) {

@@ -62,7 +62,5 @@ void flight_free(struct flight *);
 void flight_answer(struct flight *, const struct answer *);
 /* Gives what a person typed to a flight whose step is ASK; false: it does not ask, or was told already. */
 bool flight_type(struct flight *, struct secret *);
-/* The agent is locked: who waits is told, and it ends, unless its answer must not be lost. */
-void flight_ground(struct flight *, const struct failure *why);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);

@@ -1,6 +1,7 @@
 #include "acquire/lock.h"
 
 #include "acquire/flight.h"
+#include "acquire/signin.h"
 #include "cleanup.h"
 #include "environment.h"
 #include "log.h"
@@ -126,12 +127,29 @@ static int seal_entries(struct lock *lock, struct holder *holder, const struct f
     return error;
 }
 
+/* Who waits is told, and it ends, unless its answer must not be lost. */
+static void ground_flight(struct flight *flight, const struct failure *why)
+{
+    while (flight->waiters.next != &flight->waiters) {
+        struct waiter *waiter = flight->waiters.next;
+        waiter_cancel(waiter);
+        waiter->done(waiter->arg, NULL, why);
+    }
+    if (flight->op == GRANT_LOGIN)
+        login_landed(flight, NULL, why);
+    else if (flight->sent && flight->serial)
+        return;
+    else if (flight->op == GRANT_REVOKE)
+        logout_refused(flight, why);
+    flight_free(flight);
+}
+
 /* The holder may go with its last flight. */
 static void ground(struct holder *holder, const struct failure *why)
 {
     for (struct flight *flight = holder->flights, *next; flight; flight = next) {
         next = flight->next;
-        flight_ground(flight, why);
+        ground_flight(flight, why);
     }
 }
 

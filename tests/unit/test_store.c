@@ -187,13 +187,61 @@ static void copies_refer_to_the_same_secret(void **state)
     assert_int_equal(64, secret_arena_used());
 }
 
+/* Nothing is in the arena while it is locked, also not of what comes meanwhile. */
+static void locked_and_unlocked(void **state)
+{
+    (void)state;
+    static const struct span seed = {"0123456789abcdef0123456789ABCDEF", SEAL_SEED};
+    struct told told = {0}, forgot = {0};
+    struct seal seal;
+    struct seal_key opener = {0};
+    assert_int_equal(0, seal_new_salt(&seal));
+    assert_int_equal(0, seal_from_seed(&seal, seed));
+    put(&told, key("p", "n", 'a'), "before", 0);
+    wait_for(&told);
+    uint64_t version = told.version;
+    assert_int_equal(0, store_lock(store, &seal));
+    assert_int_equal(0, secret_arena_used());
+    assert_int_equal(0, store_forget(store, on_told, &forgot));
+    get(&told, key("p", "n", 'a'));
+    wait_for(&told);
+    assert_int_equal(STORE_LOCKED, told.error);
+    assert_int_equal(1, forgot.count);
+    put(&told, key("p", "n", 'a'), "older", version + 7); /* not a conflict: what is there could not be shown */
+    wait_for(&told);
+    assert_int_equal(STORE_LOCKED, told.error);
+    put(&told, key("p", "n", 'a'), "meanwhile", version);
+    wait_for(&told);
+    assert_int_equal(0, told.error);
+    put(&told, key("p", "other", 'a'), "new", 0);
+    wait_for(&told);
+    assert_int_equal(0, told.error);
+    assert_int_equal(0, secret_arena_used());
+    assert_true(seal_unlock(&seal, seed, &opener));
+    assert_int_equal(0, store_unlock(store, &opener));
+    seal_key_wipe(&opener);
+    get(&told, key("p", "n", 'a'));
+    wait_for(&told);
+    assert_string_equal("meanwhile", told.value);
+    get(&told, key("p", "other", 'a'));
+    wait_for(&told);
+    assert_string_equal("new", told.value);
+    get(&told, key("p", "n", 'b'));
+    wait_for(&told);
+    assert_int_equal(STORE_BOUND, told.error);
+    drop(&told, "p", NULL);
+    wait_for(&told);
+    assert_true(store_memory_empty(store));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_put_is_got), TEST(versions),           TEST(bindings),  TEST(dropping_and_listing),
-        TEST(cancelling),         TEST(calls_within_calls), TEST(thousands), TEST(copies_refer_to_the_same_secret),
+        TEST(what_is_put_is_got),  TEST(versions),           TEST(bindings),  TEST(dropping_and_listing),
+        TEST(cancelling),          TEST(calls_within_calls), TEST(thousands), TEST(copies_refer_to_the_same_secret),
+        TEST(locked_and_unlocked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
