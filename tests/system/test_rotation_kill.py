@@ -156,6 +156,26 @@ def test_killed_at_random_instants_without_grace(rotate, authority, home):
     assert revoked == count["in the window"]
 
 
+def test_killed_at_the_repeat_too(rotate, authority, home):
+    """A refresh token goes out twice at most, whoever is killed how often: then a person has to come, and is told."""
+    rotation = rotate(GRACE)
+    before = rotation.kept()["refresh_token"]
+    for sent in (1, 2):
+        fault = authority.fault("token", hang="after")
+        connection = rotation.send()
+        wait_until(lambda hit=fault: hit.hits)
+        assert rotation.kept()["uncertain"] == (sent == 2), "recorded before it was sent"
+        rotation.restart()
+        connection.close()
+        authority.clear_faults()
+    for _ in range(2):
+        error = Command(home)("get", PROFILE, "--refresh").failed(4)
+        assert "third try" in error and f"mltoken login {PROFILE}" in error
+        rotation.restart()
+    uses = [r.form["refresh_token"] for r in authority.requests("token", grant="refresh_token")]
+    assert uses == [before, before] and not rotation.family.revoked
+
+
 # asked to end
 
 def test_an_orderly_end_keeps_what_comes(rotate, authority):
