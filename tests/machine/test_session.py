@@ -154,3 +154,27 @@ def test_a_small_memlock_is_told(machine, alice, authority, limit, locked):
     process = machine.read(f"/proc/{agent_pid(alice)}/status")
     held = int(re.search(r"^VmLck:\s+(\d+) kB", process, re.M).group(1)) * 1024
     assert held >= locked and (locked or held <= 64 << 10)
+
+
+def lock_sessions(machine, account):
+    """As a desktop does: logind tells who listens. The account has a session meanwhile."""
+    script = "loginctl --no-legend list-sessions | awk -v name=$1 '$3 == name { print $1 }' | xargs -r -n 1 loginctl lock-session"
+    account("sh", "-c", "sleep 600 > /dev/null 2>&1 < /dev/null &").ok()  # logind keeps the session for it
+    machine.run("sh", "-c", script, "sh", account.name).ok()
+
+
+def test_a_locked_session_locks_the_agent(machine, alice, authority, form):
+    """lock_on, with the real logind."""
+    key = alice.write("keys/store", "k" * 48)
+    alice.config({"p": with_secret(alice, authority)}, lock_on="session suspend", store="file", key_file=key)
+    enable(alice)
+    alice.mltoken("get", "p").ok()
+    wait_until(lambda: "lock_on suspend session: listening" in alice.mltoken("status").out)
+    alice.mltoken("lock", input="a passphrase\n").ok()
+    assert alice.mltoken("get", "p").code == 8
+    alice.mltoken("unlock", input="a passphrase\n").ok()
+    alice.mltoken("get", "p").ok()
+    lock_sessions(machine, alice)
+    wait_until(lambda: alice.mltoken("get", "p").code == 8)
+    alice.mltoken("unlock", input="a passphrase\n").ok()
+    alice.mltoken("get", "p").ok()
