@@ -17,8 +17,8 @@ SYSTEM = pathlib.Path(__file__).resolve().parents[1] / "system"
 class Keyring:
     """An open keyring; what was started for it ends with the act."""
 
-    def __init__(self, stage, session, heard):
-        self.stage, self.session, self.heard = stage, session, heard
+    def __init__(self, stage, session):
+        self.stage, self.session = stage, session
         self.environment = {"DBUS_SESSION_BUS_ADDRESS": session.address}
         self.prompter = None
 
@@ -61,7 +61,7 @@ def open_keyring(stage):
         session.start_keyring()
     except FileNotFoundError as error:
         raise NotMeasured(f"no keyring: {error}") from error
-    return Keyring(stage, session, keyring_session.heard)
+    return Keyring(stage, session)
 
 
 class Asking:
