@@ -11,7 +11,8 @@
  * and surrogates are none). */
 size_t text_decode(struct span text, uint32_t *ret);
 
-/* How many bytes at its start are printable ASCII, which most texts are from end to end: eight are looked at at once. */
+/* How many bytes at its start are printable ASCII, which most texts are from end to end: eight are looked at at once.
+ */
 size_t text_plain(struct span text);
 
 /* Appends `text` cleaned; what is beyond `maximum` input bytes becomes "...", cut between characters. */
