@@ -307,14 +307,14 @@ def renewing(request, authority, home, start_agent, mltoken):
 def test_a_rotation_that_ends_while_locked(renewing, authority, mltoken):
     refused(mltoken, "get", "me")
     scan(renewing, current(authority), renewing.before)
-    count = len(refreshes(authority))
+    newest = current(authority)
     unlock(mltoken).ok()
     got = mltoken("get", "me").ok().out
-    assert (got == renewing.token) == (renewing.kind == "full")
-    assert len(refreshes(authority)) == count
-    newest = current(authority)
+    if renewing.kind != "full":  # its renewal failed, and may have been tried again by now
+        assert got != renewing.token and len(refreshes(authority)) == 1
     mltoken("get", "me", "--refresh").ok()
-    assert refreshes(authority)[-1].form["refresh_token"] == newest
+    sent = [r.form["refresh_token"] for r in refreshes(authority)]
+    assert sent[:2] == [renewing.before, newest] and len(set(sent)) == len(sent)
     assert not authority.reuses
 
 
@@ -430,7 +430,7 @@ def test_a_rotation_that_the_sealed_files_cannot_take(sealed, authority, mltoken
     scan(sealed, newest, STORES)
     unlock(mltoken).ok()
     mltoken("get", "me", "--refresh", timeout=SLOW).ok()
-    assert refreshes(authority)[-1].form["refresh_token"] == newest and not authority.reuses
+    assert newest in [r.form["refresh_token"] for r in refreshes(authority)] and not authority.reuses
 
 
 @pytest.mark.parametrize("begun", [False, True])
