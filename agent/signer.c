@@ -40,7 +40,8 @@ static int load(const char *key, const char *path, enum worker_rule rule, struct
     int error = 0;
     enum reader_exit verdict = *path ? reader_load(path, rule, to) : READER_OK;
     if (verdict != READER_OK)
-        (void)snprintf(problem, LIMIT_TEXT, "%s %.*s: %s", key, LIMIT_TEXT / 2, path, reader_verdict_text(verdict, &error));
+        (void)snprintf(problem, LIMIT_TEXT, "%s %.*s: %s", key, LIMIT_TEXT / 2, path,
+                       reader_verdict_text(verdict, &error));
     return error;
 }
 

@@ -57,7 +57,7 @@ struct profile {
     enum client_auth client_auth;
     struct source client_secret, password, token, token_secondary, key_password;
     char *username;
-    char *client_assertion_file; /* of an assertion that somebody else makes */
+    char *client_assertion_file;                              /* of an assertion that somebody else makes */
     char *client_certificate, *client_key;                    /* paths; the key may stand in the certificate's file */
     char *assertion_alg, *assertion_audience, *assertion_kid; /* of private_key_jwt */
     bool send_certificate;

@@ -215,7 +215,7 @@ static void refused_at_once(void **state)
         {.path = "/ok", .host = "localhost"}, /* http to a name */
         {.path = "/ok", .host = "192.0.2.1"}, /* http to elsewhere */
         {.path = "/ok", .host = "u:p@127.0.0.1"},
-        {.path = "/ok", .method = "DELETE"},
+        {.path = "/ok", .method = "PUT"},
         {.path = "/ok", .header = {.name = "X", .value = {"a\r\nY: b", 7}}},
         {.path = "/ok", .header = {.name = "X", .value = {"a\0b", 3}}},
     };
