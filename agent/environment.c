@@ -101,6 +101,11 @@ static const struct rule {
 #endif
 };
 
+static const char *const identity_names[] = {
+    "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",      "MSI_SECRET",      "DEFAULT_IDENTITY_CLIENT_ID", "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+};
+
 static const struct rule ours[] = {{"PATH", any}, {"GLIBC_TUNABLES", any}, {MARK, digits}};
 
 static bool starts_with(const char *text, const char *start)
@@ -144,7 +149,7 @@ static bool all_clean(void)
  */
 
 struct new_environment {
-    char *entries[ELEMENTS(rules) + ELEMENTS(ours) + LIMIT_ENV_NAMES + 1];
+    char *entries[ELEMENTS(rules) + ELEMENTS(ours) + ELEMENTS(identity_names) + LIMIT_ENV_NAMES + 1];
     size_t count;
 };
 
@@ -183,27 +188,52 @@ static int add_rule(struct new_environment *new, const struct rule *rule)
     return add(new, "", span_of(rule->name), path);
 }
 
-/* The names of env: sources are found without understanding the file: that is done once, behind the exec. */
+static int add_source(struct new_environment *new, struct span name)
+{
+    char variable[LIMIT_ENV_NAME + 1];
+    if (!source_env_allowed(name))
+        return 0;
+    memcpy(variable, name.data, name.length);
+    variable[name.length] = '\0';
+    const char *value = getenv(variable);
+    int r = value ? add(new, ENVIRONMENT_VALUE, name, value) : 0;
+    return r == -E2BIG ? 0 : r;
+}
+
+/* What platforms tell a program about the identity that it has there. */
+static int add_identity(struct new_environment *new)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ELEMENTS(identity_names); i++) {
+        const char *value = getenv(identity_names[i]);
+        r = add(new, ENVIRONMENT_VALUE, span_of(identity_names[i]), value ? value : "");
+    }
+    return r == -E2BIG ? 0 : r;
+}
+
+static bool mentions(struct span text, const char *word)
+{
+    return text.length > 0 && memmem(text.data, text.length, word, strlen(word));
+}
+
+/* The names are found without understanding the file: that is done once, behind the exec. */
 static int add_mentioned(struct new_environment *new, struct span text)
 {
-    static const char prefix[] = "env:";
+    static const char prefix[] = "env:", identity[] = "managed_identity";
     const size_t length = sizeof(prefix) - 1;
     struct ini ini = ini_open(text);
     struct ini_item item;
-    if (text.length == 0 || !memmem(text.data, text.length, prefix, length)) /* spares a start the reading of it all */
+    if (!mentions(text, prefix) && !mentions(text, identity)) /* spares a start the reading of it all */
         return 0;
     while (ini_next(&ini, &item)) {
-        if (item.kind != INI_PAIR || item.value.length <= length || memcmp(item.value.data, prefix, length) != 0)
+        int r = 0;
+        if (item.kind != INI_PAIR)
             continue;
-        struct span name = {item.value.data + length, item.value.length - length};
-        char variable[LIMIT_ENV_NAME + 1];
-        if (!source_env_allowed(name))
-            continue;
-        memcpy(variable, name.data, name.length);
-        variable[name.length] = '\0';
-        const char *value = getenv(variable);
-        int r = value ? add(new, ENVIRONMENT_VALUE, name, value) : 0;
-        if (r < 0 && r != -E2BIG)
+        if (item.value.length > length && memcmp(item.value.data, prefix, length) == 0)
+            r = add_source(new, (struct span){item.value.data + length, item.value.length - length});
+        else if (span_equals(item.name, span_of("grant")) && span_equals(item.value, span_of(identity)))
+            r = add_identity(new);
+        if (r < 0)
             return r;
     }
     return 0;

@@ -5,7 +5,9 @@
  *
  * The values of env: sources travel through that exec under names of our own (MLTOKEN_VALUE_...), are then moved into
  * the arena of secrets and wiped from the memory that /proc/PID/environ shows. Only names that the configuration
- * mentions at the start are taken along; one that is written into it later was not in the agent's environment.
+ * mentions at the start are taken along; one that is written into it later was not in the agent's environment. A
+ * profile of grant = managed_identity mentions the names by which platforms offer one: those that are not set are taken
+ * along empty, so that it can be told whether anybody looked for them.
  *
  * Order in main(): command_open(), hardening_apply(), environment_clean(), secret_arena_open(), environment_keep(), and
  * only then worker_new(), whose process would otherwise show the values in its own environ for ever. */
@@ -28,6 +30,8 @@ int environment_clean(char *const argv[], const int *keep, size_t keep_count);
 int environment_keep(void);
 /* The value of an env: source, borrowed until environment_lock(), or NULL: there is none, or it is sealed. */
 struct secret *environment_secret(const char *name);
+/* The same as bytes, for a grant that reads what its platform put there (grant.h). */
+struct span environment_value(const char *name);
 void environment_forget(void);             /* drops them all */
 int environment_lock(struct seal *);       /* seals them: 0, or -ENOMEM: not all */
 int environment_unlock(struct seal_key *); /* the same */

@@ -55,6 +55,12 @@ struct secret *environment_secret(const char *name)
     return NULL;
 }
 
+struct span environment_value(const char *name)
+{
+    struct secret *secret = environment_secret(name);
+    return secret ? secret_span(secret) : (struct span){0};
+}
+
 void environment_forget(void)
 {
     while (kept) {

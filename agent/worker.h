@@ -13,7 +13,8 @@ struct worker;
 struct worker_job;
 
 /* error: 0; -ETIMEDOUT; -EMSGSIZE; for files -ENOENT, -EACCES (readable by others or not ours: `problem` says), -EINVAL
- * (not a regular file); for programs -ECHILD (it failed; `problem` says how it ended). Output lives during the call. */
+ * (not a regular file), -ELOOP (a symbolic link, where none may be); for programs -ECHILD (it failed; `problem` says
+ * how it ended). Output lives during the call. */
 struct worker_result {
     int error;
     const char *problem;             /* a sentence for the message; never output of the program */
@@ -24,8 +25,10 @@ typedef void worker_fn(void *arg, const struct worker_result *);
 typedef void worker_heard_fn(void *arg, struct span);
 
 enum worker_rule {
-    WORKER_SECRET_FILE, /* regular, owned by us or root, no access for others */
-    WORKER_PUBLIC_FILE, /* regular; owned by us or root and not writable by others */
+    WORKER_SECRET_FILE,  /* regular, owned by us or root, no access for others */
+    WORKER_PUBLIC_FILE,  /* regular; owned by us or root and not writable by others */
+    WORKER_PLACED_FILE,  /* regular, anybody's, at this very path: no part of it is a symbolic link */
+    WORKER_PRESENT_FILE, /* whether it is there, regular, and may be looked at: its bytes are not read */
 };
 
 int worker_new(struct loop *, struct worker **ret); /* forks; call it before anything else is set up */

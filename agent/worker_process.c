@@ -36,7 +36,7 @@ static enum reader_exit read_file(const char *path, enum worker_rule rule, int t
 {
     _cleanup_close_ int fd = -1;
     enum reader_exit verdict = reader_open(path, rule, &fd);
-    if (verdict != READER_OK)
+    if (verdict != READER_OK || rule == WORKER_PRESENT_FILE)
         return verdict;
     char bytes[8192];
     ssize_t n;

@@ -34,6 +34,7 @@ enum reader_exit {
     READER_IRREGULAR,
     READER_FOREIGN,
     READER_TOO_OPEN,
+    READER_LINKED,
     READER_FAILED,
     SIGNER_PROBLEM, /* what is wrong was written in place of the result */
 };

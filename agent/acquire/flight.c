@@ -1,11 +1,12 @@
 #include "acquire/flight.h"
 
+#include "acquire/file_step.h"
 #include "acquire/lock.h"
+#include "acquire/outgoing.h"
 #include "acquire/secret_source.h"
 #include "acquire/signature.h"
 #include "acquire/signin.h"
 #include "acquire/verification.h"
-#include "authority/url.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "environment.h"
@@ -118,14 +119,6 @@ static void on_http(void *arg, const struct answer *given)
     answer(flight, given);
 }
 
-/* Plain http is for a literal loopback authority alone. */
-static bool allows_http(const struct profile *profile)
-{
-    struct url url;
-    const char *address = profile->authority ? profile->authority : profile->token_endpoint;
-    return address && url_parse(address, &url) == 0 && !url.https && url_is_loopback(&url);
-}
-
 static void note_sent(struct flight *flight)
 {
     flight->sent_ms = loop_now(flight->conductor->loop);
@@ -134,12 +127,7 @@ static void note_sent(struct flight *flight)
 
 static void take_http(struct flight *flight)
 {
-    struct http_request request = {
-        .step = &flight->step.http,
-        .trust = trust_of(flight),
-        .allow_http = allows_http(flight->profile),
-        .timeout_ms = flight->profile->timeout_ms,
-    };
+    struct http_request request = outgoing_request(flight->profile, &flight->step.http, buffer_span(&flight->ca_pem));
     note_sent(flight);
     flight->sent = true;
     int r = http_start(flight->conductor->http, &request, on_http, flight, &flight->http);
@@ -361,9 +349,10 @@ void flight_answer(struct flight *flight, const struct answer *given)
     answer(flight, given);
 }
 
-static void take_sign(struct flight *flight)
+/* The answer comes by flight_answer(). */
+static void take_job(struct flight *flight, int (*start)(struct flight *))
 {
-    int r = signature_start(flight, &flight->step.sign);
+    int r = start(flight);
     if (r < 0)
         fail_internal(flight, r);
 }
@@ -494,7 +483,10 @@ static void take_step(struct flight *flight)
         take_secret(flight);
         return;
     case STEP_SIGN:
-        take_sign(flight);
+        take_job(flight, signature_start);
+        return;
+    case STEP_READ:
+        take_job(flight, file_step_start);
         return;
     case STEP_ASK:
         take_ask(flight);
@@ -526,7 +518,8 @@ static void start_machine(struct flight *flight)
     }
     flight->input = (struct input){.profile = flight->profile,
                                    .asked = &flight->request,
-                                   .held = flight->keeper.has_held ? &flight->keeper.held : NULL};
+                                   .held = flight->keeper.has_held ? &flight->keeper.held : NULL,
+                                   .environment = environment_value};
     tick_now(flight, &tick);
     note_sent(flight); /* until there is an exchange */
     int r = grant->start(flight->state, flight->op, &flight->input, &tick, &step);

@@ -25,6 +25,7 @@ static void report_entry(const struct conductor *conductor, const struct holder 
             plain = entry;
     bool alive = plain && plain->reply.length && plain->expires_ms > loop_now(conductor->loop);
     if (alive) {
+        report->account = report->account ? report->account : plain->account;
         report->expires_at = plain->expires_at;
         report->refresh_at = plain->refresh_at;
         report->state = "ready";

@@ -68,8 +68,9 @@ static enum assertion_thumbprint thumbprint_of(const struct profile *profile)
     return old ? ASSERTION_X5T : ASSERTION_X5T_S256;
 }
 
-int signature_start(struct flight *flight, const struct sign_step *step)
+int signature_start(struct flight *flight)
 {
+    const struct sign_step *step = &flight->step.sign;
     const struct profile *profile = flight->profile;
     const char *certificate = profile->client_certificate ? profile->client_certificate : "";
     const char *usual = profile->dialect == DIALECT_ENTRA_V1 ? "RS256" : "";

@@ -4,5 +4,5 @@
 
 #include "acquire/flight.h"
 
-/* Starts it; the answer goes to the flight. 0 or a negative errno. */
-int signature_start(struct flight *, const struct sign_step *);
+/* Starts the flight's step; the answer goes to it. 0 or a negative errno. */
+int signature_start(struct flight *);

@@ -1,6 +1,7 @@
 #include "authority/answer.h"
 
 #include "authority/aadsts.h"
+#include "authority/date_text.h"
 #include "buffer.h"
 #include "cleanup.h"
 #include "json.h"
@@ -399,7 +400,9 @@ static int64_t read_life(json_object *json, const struct tick *tick)
     int64_t life;
     if (answer_number(json, "expires_in", &life) < 0) {
         int64_t end;
-        if (answer_number(json, "expires_on", &end) < 0)
+        struct span date;
+        if (answer_number(json, "expires_on", &end) < 0 &&
+            (json_bytes(json, "expires_on", LIMIT_CODE, &date) < 0 || !date_text_read(date, &end)))
             return -1;
         life = end <= tick->wall_s ? 0 : end - tick->wall_s;
     }

@@ -33,9 +33,10 @@ void failure_refused(struct failure *, const char *code, const char *sentence);
  * LIMIT_TOKEN, an absent access_token or a token_type other than Bearer is REFUSED. `user` says whether a person's
  * sign-in stands behind the request (then invalid_grant means LOGIN).
  *
- * Lifetimes: expires_in (number or string), else expires_on against the wall clock; beyond LIMIT_LIFETIME_S is cut to
- * that; 0 or less is REFUSED (a dead token must not look alive); absent or unreadable is -1, and whoever knows what a
- * wrong guess costs puts a default there before anybody sees it. refresh_in beyond the life is dropped. */
+ * Lifetimes: expires_in (number or string), else expires_on (these, or a date as text) against the wall clock; beyond
+ * LIMIT_LIFETIME_S is cut to that; 0 or less is REFUSED (a dead token must not look alive); absent or unreadable is -1,
+ * and whoever knows what a wrong guess costs puts a default there before anybody sees it. refresh_in beyond the life is
+ * dropped. */
 enum outcome answer_tokens(const struct answer *, const struct profile *, bool user, const struct tick *,
                            struct tokens *ret, struct failure *why);
 

@@ -40,7 +40,7 @@ struct http_call {
     struct task finish;
     struct failure early; /* set: it cannot even be tried */
     int early_error;
-    int64_t timeout_ms;
+    int64_t timeout_ms, connect_ms;
     char *place, *proxy;
     char problem[CURL_ERROR_SIZE];
     http_done_fn *done;
@@ -215,6 +215,7 @@ static void fill_answer(struct http_call *call, struct answer *answer)
         .words = call->problem,
         .proxy = call->proxy,
         .timeout_ms = call->timeout_ms,
+        .connect_ms = call->connect_ms,
         .queued = !call->turn.in_flight,
         .connected = call->connected,
         .private_ca = call->domain && http_domain_is_private(call->domain),
@@ -326,11 +327,19 @@ static void on_launch(void *arg)
     }
 }
 
+static bool may_be_plain(const struct http_request *request, const struct url *url)
+{
+    if (request->allow_local && (url_is_link_local(url) || url_is_localhost(url)))
+        return true;
+    return (request->allow_http || request->allow_local) && url_is_loopback(url);
+}
+
 static int call_new(struct http *http, const struct http_request *request, struct http_call **ret)
 {
     const struct http_step *step = request->step;
     struct url url;
-    if (url_parse(step->url, &url) < 0 || (!url.https && !(request->allow_http && url_is_loopback(&url))))
+    if (url_parse(step->url, &url) < 0 || (!url.https && !may_be_plain(request, &url)) ||
+        (request->trust.thumbprint && !url.https))
         return -EINVAL;
     _cleanup_(call_free_cleanup) struct http_call *call = calloc(1, sizeof(*call));
     if (!call)
@@ -338,6 +347,9 @@ static int call_new(struct http *http, const struct http_request *request, struc
     call->http = http;
     call->https = url.https;
     call->timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : LIMIT_HTTP_MS;
+    if (step->timeout_ms > 0 && step->timeout_ms < call->timeout_ms)
+        call->timeout_ms = step->timeout_ms;
+    call->connect_ms = step->connect_ms > 0 ? step->connect_ms : LIMIT_CONNECT_MS;
     call->answer_headers = BUFFER(LIMIT_RESPONSE_HEADERS);
     call->answer_body = BUFFER(LIMIT_RESPONSE);
     call->easy = curl_easy_init();
@@ -371,6 +383,11 @@ static int set_up(struct http_call *call, const struct http_request *request)
     CURLcode result = set_rules(call->easy);
     if (result == CURLE_OK)
         result = set_place(call, request->step->url);
+    if (result == CURLE_OK && request->step->connect_ms > 0)
+        result = curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->step->connect_ms);
+    if (result == CURLE_OK &&
+        http_domain_is_pinned(domain)) /* the certificate is known itself, its name says nothing */
+        result = curl_easy_setopt(call->easy, CURLOPT_SSL_VERIFYHOST, 0L);
     if (result == CURLE_OK)
         result = set_method(call, request->step->method);
     if (result == CURLE_OK)

@@ -15,12 +15,16 @@ struct http_call;
 struct trust {
     struct span ca_pem; /* empty: the system's authorities */
     const char *proxy;  /* NULL: none */
+    /* NULL, or 40 hexadecimal digits: the server's certificate is the one with this SHA-1 digest, and neither chain nor
+     * name count. A platform that makes such certificates says the digest itself (WIRE section 6, Service Fabric). */
+    const char *thumbprint;
 };
 
 struct http_request {
     const struct http_step *step; /* copied: need not outlive http_start */
     struct trust trust;
-    bool allow_http; /* a literal loopback authority */
+    bool allow_http;  /* a literal loopback authority */
+    bool allow_local; /* also http to link-local literals and to localhost: services of this very host */
     int64_t timeout_ms;
 };
 

@@ -19,6 +19,8 @@
 
 #define IDLE_CONNECTIONS 8 /* kept for the next request of a domain */
 
+enum { PIN_SIZE = 20 }; /* SHA-1 */
+
 struct http_domain {
     struct http_domain *next;
     struct http_domains *domains;
@@ -26,6 +28,8 @@ struct http_domain {
     CURLM *multi;
     X509_STORE *store;
     bool private_ca;
+    bool pinned; /* one certificate is trusted and nothing else; there is no store */
+    unsigned char pin[PIN_SIZE];
     size_t users;
     struct sock *socks;
     struct timer timer; /* curl's */
@@ -224,6 +228,35 @@ static int open_store(struct http_domain *domain, struct span ca_pem, struct fai
     return -EPROTO;
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int open_pin(struct http_domain *domain, const char *thumbprint, struct failure *why)
+{
+    bool good = strlen(thumbprint) == (size_t)2 * PIN_SIZE;
+    for (size_t i = 0; good && i < PIN_SIZE; i++) {
+        int high = hex_digit(thumbprint[2 * i]), low = hex_digit(thumbprint[2 * i + 1]);
+        good = high >= 0 && low >= 0;
+        domain->pin[i] = good ? (unsigned char)(high << 4 | low) : 0;
+    }
+    domain->pinned = good;
+    if (good)
+        return 0;
+    failure_set(why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,
+                "the thumbprint of the server's certificate is not 40 hexadecimal digits");
+    return -EPROTO;
+}
+
+static int open_trust(struct http_domain *domain, const struct trust *trust, struct failure *why)
+{
+    return trust->thumbprint ? open_pin(domain, trust->thumbprint, why) : open_store(domain, trust->ca_pem, why);
+}
+
 static struct http_domain *domain_free(struct http_domain *domain)
 {
     if (!domain)
@@ -264,18 +297,19 @@ int trust_key(const struct trust *trust, unsigned char ret[TRUST_KEY_SIZE])
     unsigned length = 0;
     int ok = 0;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    const char *proxy = trust->proxy ? trust->proxy : "";
+    const char *proxy = trust->proxy ? trust->proxy : "", *pin = trust->thumbprint ? trust->thumbprint : "";
     if (trust->ca_pem.length == 0) {
         (void)stat(MLTOKEN_CA_BUNDLE, &bundle);
         (void)stat(MLTOKEN_CA_FOLDER, &folder);
     }
     int64_t numbers[] = {(int64_t)trust->ca_pem.length, (int64_t)bundle.st_ino, bundle.st_size,
                          bundle.st_mtim.tv_sec,         bundle.st_mtim.tv_nsec, (int64_t)folder.st_ino,
-                         folder.st_mtim.tv_sec,         folder.st_mtim.tv_nsec};
+                         folder.st_mtim.tv_sec,         folder.st_mtim.tv_nsec, (int64_t)strlen(pin)};
     if (context)
         ok = EVP_DigestInit_ex(context, EVP_sha256(), NULL) && EVP_DigestUpdate(context, numbers, sizeof(numbers)) &&
              EVP_DigestUpdate(context, trust->ca_pem.data, trust->ca_pem.length) &&
-             EVP_DigestUpdate(context, proxy, strlen(proxy)) && EVP_DigestFinal_ex(context, ret, &length);
+             EVP_DigestUpdate(context, pin, strlen(pin)) && EVP_DigestUpdate(context, proxy, strlen(proxy)) &&
+             EVP_DigestFinal_ex(context, ret, &length);
     EVP_MD_CTX_free(context);
     return ok ? 0 : -ENOMEM;
 }
@@ -303,7 +337,7 @@ int http_domain_open(struct http_domains *domains, const struct trust *trust, bo
     domain->domains = domains;
     memcpy(domain->key, key, sizeof(key));
     domain->multi = curl_multi_init();
-    r = !domain->multi ? -ENOMEM : https ? open_store(domain, trust->ca_pem, why) : 0;
+    r = !domain->multi ? -ENOMEM : https ? open_trust(domain, trust, why) : 0;
     if (r < 0) {
         domain_free(domain);
         return r;
@@ -342,11 +376,32 @@ void http_domain_remove(struct http_domain *domain, CURL *easy)
     curl_multi_remove_handle(domain->multi, easy);
 }
 
+/* In place of OpenSSL's look at the chain: during the handshake, so that nothing is sent to another server. */
+static int verify_pin(X509_STORE_CTX *context, void *arg)
+{
+    const struct http_domain *domain = arg;
+    const X509 *certificate = X509_STORE_CTX_get0_cert(context);
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    bool same = certificate && X509_digest(certificate, EVP_sha1(), digest, &length) && length == PIN_SIZE &&
+                CRYPTO_memcmp(digest, domain->pin, PIN_SIZE) == 0;
+    X509_STORE_CTX_set_error(context, same ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
+    return same;
+}
+
 /* OpenSSL keeps a connection's last records decrypted in its buffers: released after each read, our free wipes them. */
-void http_domain_trust(const struct http_domain *domain, void *ssl_context)
+void http_domain_trust(struct http_domain *domain, void *ssl_context)
 {
     SSL_CTX_set_mode(ssl_context, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set1_cert_store(ssl_context, domain->store);
+    if (domain->pinned)
+        SSL_CTX_set_cert_verify_callback(ssl_context, verify_pin, domain);
+    else
+        SSL_CTX_set1_cert_store(ssl_context, domain->store);
+}
+
+bool http_domain_is_pinned(const struct http_domain *domain)
+{
+    return domain->pinned;
 }
 
 bool http_domain_is_private(const struct http_domain *domain)

@@ -25,5 +25,6 @@ void http_domains_free(struct http_domains *);
 int http_domain_add(struct http_domain *, CURL *easy); /* -ENOMEM */
 void http_domain_remove(struct http_domain *, CURL *easy);
 /* For CURLOPT_SSL_CTX_FUNCTION: trusts the domain's certificates and nothing else. */
-void http_domain_trust(const struct http_domain *, void *ssl_context);
+void http_domain_trust(struct http_domain *, void *ssl_context);
+bool http_domain_is_pinned(const struct http_domain *);  /* to one certificate, whatever its chain and name */
 bool http_domain_is_private(const struct http_domain *); /* by a ca_file, not the system's bundle */

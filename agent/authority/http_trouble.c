@@ -23,6 +23,8 @@ static const char *certificate_problem(const struct http_trouble *trouble, long 
         return trouble->private_ca ? "its certificate was not issued by an authority in ca_file"
                                    : "its certificate was issued by an authority that this system "
                                      "does not trust; if that is a private one, set ca_file";
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+        return "its certificate is not the one whose thumbprint was announced";
     default:
         return NULL;
     }
@@ -74,8 +76,8 @@ static int timeout_failure(const struct http_trouble *trouble, char *to, size_t 
         phase = "its name was not resolved";
     else if (!http_trouble_sent(trouble->easy))
         phase = trouble->connected ? "TLS was not set up" : "no connection";
-    if (trouble->result == CURLE_OPERATION_TIMEDOUT && limit > LIMIT_CONNECT_MS && !http_trouble_sent(trouble->easy))
-        limit = LIMIT_CONNECT_MS;
+    if (trouble->result == CURLE_OPERATION_TIMEDOUT && limit > trouble->connect_ms && !http_trouble_sent(trouble->easy))
+        limit = trouble->connect_ms;
     (void)snprintf(to, size, "%s within %.3g s", phase, (double)limit / 1000);
     return -ETIMEDOUT;
 }

@@ -12,7 +12,7 @@ struct http_trouble {
     CURLcode result;   /* never CURLE_OK */
     const char *words; /* libcurl's error buffer */
     const char *proxy; /* NULL: none */
-    int64_t timeout_ms;
+    int64_t timeout_ms, connect_ms;
     bool queued;     /* it never started */
     bool connected;  /* TLS had begun */
     bool private_ca; /* certificates are from ca_file */

@@ -21,6 +21,9 @@ struct http_step {
     struct header headers[4];
     size_t header_count;
     struct span body; /* application/x-www-form-urlencoded, unless a header says otherwise */
+    const char
+        *thumbprint; /* NULL; else https with the one certificate of this SHA-1 (40 hex digits), whoever made it */
+    int64_t timeout_ms, connect_ms; /* 0: the profile's, the usual one */
 };
 
 struct answer {

@@ -241,6 +241,19 @@ bool url_is_loopback(const struct url *url)
     return inet_pton(AF_INET6, text, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
+bool url_is_link_local(const struct url *url)
+{
+    char text[INET_ADDRSTRLEN];
+    struct in_addr four;
+    return text_of(url->host, text, sizeof(text)) && inet_pton(AF_INET, text, &four) == 1 &&
+           ntohl(four.s_addr) >> 16 == (169u << 8 | 254u);
+}
+
+bool url_is_localhost(const struct url *url)
+{
+    return host_equals(url->host, "localhost");
+}
+
 bool url_host_in(const struct url *url, char *const *hosts)
 {
     for (; hosts && *hosts; hosts++)

@@ -18,6 +18,8 @@ int url_parse(const char *text, struct url *ret); /* 0 or -EINVAL; spans point i
 bool url_same_origin(const struct url *, const struct url *);
 bool url_same_host(const struct url *, const struct url *); /* case-insensitive */
 bool url_is_loopback(const struct url *);                   /* a literal of 127.0.0.0/8 or [::1]; a name never is */
+bool url_is_link_local(const struct url *);                 /* a literal of 169.254.0.0/16 */
+bool url_is_localhost(const struct url *);                  /* the name, which libcurl knows without asking anybody */
 /* The host is one of a NULL-terminated list (case-insensitive, exact). */
 bool url_host_in(const struct url *, char *const *hosts);
 /* Microsoft's login hosts, public and sovereign (WIRE section 1). */

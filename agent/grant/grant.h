@@ -28,6 +28,7 @@ enum step_kind {
     STEP_PROMPT,   /* shows a person something and goes on at once -> nothing */
     STEP_SECRET,   /* a secret of the profile, by key name ("client_secret") -> answer.body */
     STEP_SIGN,     /* a client assertion for an audience: signed here, or read from its file -> answer.body */
+    STEP_READ,     /* a file that the platform, and no person, put there -> answer.body */
     STEP_ASK,      /* LOGIN: what a person types for the prompt -> answer.body */
     STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
     STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
@@ -44,6 +45,12 @@ struct prompt_step {
     const char *authority_host; /* set when the address is on another host that nobody announced */
     int64_t expires_at;         /* epoch seconds */
     int64_t interval_s;
+};
+
+/* A regular file, reached by no symbolic link. Whom it belongs to does not matter. */
+struct read_step {
+    const char *path;
+    size_t maximum; /* bytes; 0: only whether it is there, and answer.body is empty */
 };
 
 struct verify_step {
@@ -63,6 +70,7 @@ struct step {
         int64_t wait_ms;
         struct prompt_step prompt;
         const char *secret; /* SECRET; ASK: it is the prompt's */
+        struct read_step read;
         struct verify_step verify;
         struct sign_step sign;
         const struct credential *save;
@@ -75,10 +83,15 @@ struct step {
     };
 };
 
+/* What a variable of the agent's environment held when it started; data NULL: nobody looked for it. It may be a secret,
+ * and lives until the agent is locked: to be used at once. */
+typedef struct span environment_fn(const char *name);
+
 struct input {
     const struct profile *profile;
     const struct request *asked;
     const struct credential *held; /* NULL: nobody is signed in */
+    environment_fn *environment;   /* NULL: there is none */
 };
 
 /* A key that only this grant knows. */
@@ -92,6 +105,7 @@ struct key {
 struct grant {
     const char *name;
     unsigned ops;                /* which of enum grant_op it can */
+    bool local;                  /* it asks services of this very host: http to link-local literals too, no proxy */
     enum dialect dialect;        /* the one that it speaks and nobody else; DIALECT_AUTO: its authority's */
     size_t state_size;           /* zeroed before start() */
     const char *const *required; /* common keys that must be set, NULL-terminated */
@@ -108,7 +122,8 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_client_credentials, grant_device_code, grant_mlserver, grant_password, grant_static;
+extern const struct grant grant_client_credentials, grant_device_code, grant_managed_identity, grant_mlserver,
+    grant_password, grant_static;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

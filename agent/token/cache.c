@@ -240,6 +240,8 @@ void entry_forget_token(struct entry *entry)
 {
     buffer_free(&entry->reply);
     entry->value = wipe_free(entry->value);
+    free(entry->account);
+    entry->account = NULL;
     entry->sealed = box_free(entry->sealed);
     entry->expires_ms = 0;
 }
@@ -337,7 +339,7 @@ static int build_reply(struct entry *entry, const struct tokens *tokens, struct 
         json_put_time(token, "refreshAt", entry->refresh_at) < 0 || put_scopes(token, entry, tokens->scope) < 0 ||
         json_put_text(token, "resource", request_resource(&entry->request, profile)) < 0 ||
         json_put_text(token, "audience", request_audience(&entry->request, profile)) < 0 ||
-        json_put_text(token, "account", holder->identity ? holder->identity->account : NULL) < 0)
+        json_put_text(token, "account", holder->identity ? holder->identity->account : tokens->account) < 0)
         return -ENOMEM;
     return message_reply(reply, parameters, false);
 }
@@ -363,6 +365,7 @@ int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_
     entry->reply = reply;
     reply = BUFFER(0);
     entry->value = TAKE_PTR(tokens->access_token);
+    entry->account = TAKE_PTR(tokens->account);
     entry->fetched_ms = now_ms;
     entry->life_ms = life_ms;
     entry->expires_ms = now_ms + life_ms;

@@ -9,6 +9,7 @@ void tokens_clear(struct tokens *tokens)
     wipe_free(tokens->id_token);
     free(tokens->type);
     free(tokens->scope);
+    free(tokens->account);
     secret_unref(tokens->refresh_token);
     *tokens = (struct tokens){.expires_in_s = -1, .refresh_in_s = -1, .refresh_life_s = -1};
 }

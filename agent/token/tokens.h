@@ -19,6 +19,7 @@ struct tokens {
     char *type;                   /* "Bearer" */
     char *id_token;               /* NULL when none came */
     char *scope;                  /* as granted; NULL: as asked for */
+    char *account;                /* whose it is, where no sign-in says it; NULL */
     struct secret *refresh_token; /* NULL when no new one came */
     int64_t expires_in_s;         /* life from now; -1 unknown */
     bool endless;                 /* it has no end that anybody knows of; expires_in_s says how long it may be kept */

@@ -327,7 +327,7 @@ static void knows_its_grants(void **state)
     assert_true(count >= 2);
     for (size_t i = 0; i < count; i++)
         assert_string_equal(grant_find(names[i])->name, names[i]);
-    assert_null(grant_find("password"));
+    assert_null(grant_find("passwords"));
     assert_null(grant_find(""));
 }
 

@@ -16,6 +16,7 @@ from .assertions import AssertionEndpoints
 from .endpoints import Endpoints, json_response
 from .faults import Fault
 from .keys import KeySet
+from .managed_identity import IdentityEndpoints, Platform
 from .mlserver import MlServerEndpoints
 from .server import Record, ServerThread, json_body
 from .store import Client, Store, User
@@ -26,10 +27,10 @@ MAX_RECORDS = 200_000
 REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "fault", "clear_faults", "release",
                 "approve", "deny", "switch", "set_metadata", "rollover", "mint", "count", "max_concurrent",
                 "max_connections", "requests", "forget_requests", "wait_for", "revoke_refresh_tokens", "set_delay", "set_skew",
-                "faults_state", "secrets", "counters", "set_userinfo", "pause", "resume", "drop_connections", "device_codes")
+                "faults_state", "secrets", "counters", "set_userinfo", "set_identity", "pause", "resume", "drop_connections", "device_codes")
 
 
-class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints):
+class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints, IdentityEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https
@@ -59,6 +60,7 @@ class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints):
         self.switched_off = {}
         self.metadata_extra = {}
         self.userinfo_extra = {}
+        self.identity = Platform()
         self.auth_methods = ["client_secret_basic", "client_secret_post", "none"]
         self.delays = {}
         self.skew = 0
@@ -111,6 +113,13 @@ class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints):
         version = getattr(ssl.TLSVersion, max_version) if max_version else None
         port, _ = self.server.listen("127.0.0.1", 0, self.ca.context(certificate, version))
         return f"https://{host}:{port}"
+
+    def listen_on(self, sock):
+        """Serves http on a socket that was bound elsewhere, such as in a network namespace of a test's own."""
+        return self.server.listen(None, 0, sock=sock)[1]
+
+    def unlisten(self, server):
+        self.server.unlisten(server)
 
     def pause(self):
         """Stops listening on the http port and cuts all connections: connection refused."""
@@ -348,7 +357,7 @@ class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints):
 
     def secrets(self):
         with self.lock:
-            return self.store.secrets()
+            return self.store.secrets() + [s for s in (*self.identity.tokens, self.identity.secret, self.identity.key) if s]
 
     # Control over http
 

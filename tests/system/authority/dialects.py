@@ -249,6 +249,17 @@ class MlServer(Oidc):
                 "exceptionType": "Unauthorized", **problem.members}
 
 
+class ManagedIdentity(Oidc):
+    """The endpoints of a platform for those who run on it, at fixed paths: see managed_identity.py."""
+
+    name = "managed_identity"
+    features = set()
+    paths = ("/metadata/identity/oauth2/token", "/msi/token", "/shell/token")
+
+    def error(self, problem):
+        return problem.members["body"]
+
+
 WELL_KNOWN_INSERTED = "/.well-known/oauth-authorization-server"
 
 
@@ -260,6 +271,8 @@ def route(path):
         if first in ("oidc", "oauth"):
             return (Oidc if first == "oidc" else OAuth)(rest), "metadata:rfc8414"
         return None, None
+    if path.rstrip("/") in ManagedIdentity.paths:
+        return ManagedIdentity("/identity"), "identity"
     parts = path.split("/")
     if len(parts) < 3:
         return None, None

@@ -370,17 +370,19 @@ class ServerThread:
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
-    def listen(self, host, port, context=None):
-        """Opens a listener; returns its port."""
+    def listen(self, host, port, context=None, sock=None):
+        """Opens a listener, or takes a bound socket; returns its port and the server."""
         scheme = "https" if context else "http"
 
         async def start():
-            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((host, port))
-            bound = sock.getsockname()[1]
-            local = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
-            server = await self.loop.create_server(lambda: Connection(self.authority, scheme, local), sock=sock,
+            own = sock
+            if own is None:
+                own = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                own.bind((host, port))
+            name, bound = own.getsockname()[:2]
+            local = f"[{name}]:{bound}" if ":" in name else f"{name}:{bound}"
+            server = await self.loop.create_server(lambda: Connection(self.authority, scheme, local), sock=own,
                                                    ssl=context, backlog=BACKLOG)
             self.servers.append(server)
             return bound, server
