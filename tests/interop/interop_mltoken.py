@@ -20,10 +20,12 @@ class User:
         self.tokens = set()  # that `get` printed: must not stand in a log
 
     def profile(self, name, authority, client, grant, scope, **more):
-        """client: (id, secret), or the id of a public client."""
+        """client: (id, secret), or the id of a public client, or of one with a key (client_key)."""
         lines = {"grant": grant, "authority": authority.issuer, "scope": scope}
         if isinstance(client, tuple):
             lines.update(client_id=client[0], client_secret=self.home.secret(client[1], name))
+        elif "client_key" in more:
+            lines.update(client_id=client)
         else:
             lines.update(client_id=client, client_auth="none")
         self.profiles[name] = {**lines, **more}

@@ -32,6 +32,9 @@ CLIENTS = [
     {"client_id": PUBLIC_ID, "token_endpoint_auth_method": "none", "application_type": "native",
      "grant_types": [DEVICE_GRANT, "refresh_token"]},
 ]
+# Clients that prove themselves with a key of their own (RFC 7523).
+KEY_CLIENTS = {"mltoken-rsa": ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+               "mltoken-ec": ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]}
 for _client in CLIENTS:
     _client.update({"redirect_uris": [], "response_types": []})
 
@@ -54,6 +57,17 @@ def install(folder):
     return folder
 
 
+def key_client(name, folder):
+    """Makes a client's key, KEY.pem in the folder; returns what the server knows of it."""
+    path = pathlib.Path(folder) / f"{name}.pem"
+    subprocess.run(["openssl", *KEY_CLIENTS[name], "-out", path], check=True, capture_output=True)
+    path.chmod(0o600)
+    public = subprocess.run(["openssl", "pkey", "-in", path, "-pubout"], check=True, capture_output=True, text=True)
+    return {"client_id": name, "token_endpoint_auth_method": "private_key_jwt", "publicPem": public.stdout,
+            "kid": name, "grant_types": ["client_credentials", DEVICE_GRANT, "refresh_token"], "redirect_uris": [],
+            "response_types": []}
+
+
 class OidcProvider:
     name = "oidc-provider"
     person = "alice"
@@ -64,8 +78,8 @@ class OidcProvider:
     machine_audience = login_audience = RESOURCE
     public_may_revoke = True
 
-    def __init__(self, issuer, log):
-        self.issuer, self.log = issuer, log
+    def __init__(self, issuer, log, keys):
+        self.issuer, self.log, self.keys = issuer, log, keys
         self.door = issuer + "/interop/api"
 
     def refresh_tokens(self, client_id):
@@ -99,8 +113,9 @@ def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_tt
     """The server on a free loopback port. It ends with our end of its standard input, at the latest when we die."""
     work_dir = pathlib.Path(work_dir)
     settings = work_dir / "settings.json"
+    clients = CLIENTS + [key_client(name, work_dir) for name in KEY_CLIENTS]
     settings.write_text(json.dumps(
-        {"clients": CLIENTS, "accessTtl": access_ttl, "refreshTtl": refresh_ttl, "deviceTtl": device_ttl}))
+        {"clients": clients, "accessTtl": access_ttl, "refreshTtl": refresh_ttl, "deviceTtl": device_ttl}))
     log = work_dir / "oidc-provider.log"
     with open(log, "wb") as stderr:
         child = subprocess.Popen(
@@ -110,7 +125,7 @@ def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_tt
     try:
         line = child.stdout.readline()
         assert line, f"oidc-provider did not start:\n{log.read_text()}"
-        yield OidcProvider(json.loads(line)["issuer"], log)
+        yield OidcProvider(json.loads(line)["issuer"], log, work_dir)
     finally:
         child.stdin.close()
         try:

@@ -4,7 +4,7 @@
 // are said in one place. Prints one line, {"issuer": ...}, when it serves; ends when its standard input ends.
 // Two addresses are for the tests alone: /interop/refresh_tokens, what the server itself knows of the refresh tokens it
 // gave; /interop/api, a service of RESOURCE that lets in who has a token for it.
-import { generateKeyPairSync, webcrypto } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createLocalJWKSet, jwtVerify } from 'jose';
@@ -26,8 +26,15 @@ function publicPart({ d, p, q, dp, dq, qi, ...rest }) {
   return rest;
 }
 
+// A client that proves itself with a key has it as publicPem; its kid is the client's choice.
+function client({ publicPem, kid, ...rest }) {
+  return publicPem
+    ? { ...rest, jwks: { keys: [{ ...createPublicKey(publicPem).export({ format: 'jwk' }), kid, use: 'sig' }] } }
+    : rest;
+}
+
 const configuration = {
-  clients: settings.clients,
+  clients: settings.clients.map(client),
   jwks: {
     keys: [
       jwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
