@@ -1,12 +1,15 @@
 """client_auth = private_key_jwt (RFC 7523): keys and certificates, as Entra and as anybody else wants them."""
 
+import json
 import os
+import re
 import subprocess
 import time
 
 import pytest
 
 from authority.assertions import thumbprint
+from authority.keys import b64url
 from harness import wait_until
 
 TENANT = "c0470500-0000-4000-8000-00000000c050"
@@ -254,6 +257,53 @@ def test_an_assertion_file_that_holds_none(authority, home, start_agent, mltoken
 def test_mistakes_in_the_profile(authority, home, mltoken, pair, keys, words):
     result = mltoken("config", "check", home.config({"p": keyed(authority, pair, **keys)}))
     assert result.code == 3 and words in result.out + result.err, result.err
+
+
+def public_jwk(pair, alg):
+    """The public key as the jose command wants it."""
+    if alg != "ES256":
+        modulus = openssl("rsa", "-pubin", "-modulus", "-noout", input=pair.public).strip().partition("=")[2]
+        return {"kty": "RSA", "alg": alg, "n": b64url(bytes.fromhex(modulus)), "e": "AQAB"}
+    text = openssl("ec", "-pubin", "-text", "-noout", input=pair.public)
+    point = bytes.fromhex(re.search(r"pub:\s+((?:[0-9a-f]{2}:?\s*)+)", text)[1].replace(":", "").replace("\n", "").replace(" ", ""))
+    return {"kty": "EC", "crv": "P-256", "alg": alg, "x": b64url(point[1:33]), "y": b64url(point[33:])}
+
+
+@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256"])
+def test_the_jose_command_takes_our_signatures(authority, home, start_agent, mltoken, alg):
+    """A peer that others wrote."""
+    pair = Pair(home, kind="P-256" if alg == "ES256" else "rsa")
+    register(authority, pair)
+    home.config({"p": keyed(authority, pair, assertion_alg=alg)})
+    start_agent()
+    assert mltoken("get", "p").code == 0
+    assertion = authority.requests("token")[0].form["client_assertion"]
+    key = home.write("public.jwk", json.dumps(public_jwk(pair, alg)))
+    verify = ["jose", "jws", "ver", "-i", "-", "-k", key, "-O", "-"]
+    good = subprocess.run(verify, input=assertion, capture_output=True, text=True)
+    assert good.returncode == 0 and json.loads(good.stdout)["iss"] == "keyed", good.stderr
+    head, _, signature = assertion.rpartition(".")
+    flipped = signature[:20] + ("A" if signature[20] != "A" else "B") + signature[21:]
+    assert subprocess.run(verify, input=f"{head}.{flipped}", capture_output=True, text=True).returncode != 0
+
+
+@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256"])
+def test_we_take_the_jose_commands_signatures(authority, home, start_agent, mltoken, monkeypatch, alg):
+    key = home.write("jose.jwk", "")
+    subprocess.run(["jose", "jwk", "gen", "-i", json.dumps({"alg": alg, "kid": "of-jose"}), "-o", key], check=True)
+    public = subprocess.run(["jose", "jwk", "pub", "-i", key], check=True, capture_output=True, text=True).stdout
+    monkeypatch.setattr(authority.keys, "jwks", lambda: {"keys": [json.loads(public)]})
+    now = int(time.time())
+    claims = home.write("claims", json.dumps({"iss": authority.oidc, "sub": "s", "aud": "me", "iat": now, "exp": now + 60}))
+    head = json.dumps({"protected": {"alg": alg, "kid": "of-jose"}})
+    token = subprocess.run(["jose", "jws", "sig", "-I", claims, "-k", key, "-s", head, "-c"], check=True,
+                           capture_output=True, text=True).stdout
+    home.config({"p": {"grant": "device_code", "authority": authority.oidc, "client_id": "me"}})
+    start_agent()
+    assert mltoken("verify", "--profile", "p", input=token).code == 0
+    head, payload, signature = token.strip().split(".")
+    flipped = signature[:20] + ("A" if signature[20] != "A" else "B") + signature[21:]
+    assert mltoken("verify", "--profile", "p", input=f"{head}.{payload}.{flipped}").code == 5
 
 
 def test_no_assertion_in_the_log(authority, home, start_agent, mltoken, pair):
