@@ -215,7 +215,7 @@ static void take_secret(struct flight *flight)
 
 static void start_machine(struct flight *);
 
-static void end_machine(struct flight *flight)
+void flight_end_machine(struct flight *flight)
 {
     if (!flight->state)
         return;
@@ -277,7 +277,7 @@ static void restart(struct flight *flight)
         fail_internal(flight, -EAGAIN);
         return;
     }
-    end_machine(flight);
+    flight_end_machine(flight);
     flight->sent = false; /* not what it begins with now */
     if (!await_other(flight))
         start_machine(flight);
@@ -590,7 +590,7 @@ static void on_ca_file(void *arg, const struct worker_result *result)
     load_credential(flight);
 }
 
-static void on_start(void *arg)
+void flight_begin(void *arg)
 {
     struct flight *flight = arg;
     if (flight->op == GRANT_ACQUIRE && flight->generation != flight->holder->generation) {
@@ -605,88 +605,4 @@ static void on_start(void *arg)
                         LIMIT_COMMAND_MS, on_ca_file, flight, &flight->job);
     if (r < 0)
         fail_internal(flight, r);
-}
-
-/* ---- the queue of a holder ---- */
-
-void flight_start_next(struct holder *holder)
-{
-    bool busy = holder->moving;
-    if (holder->flights && holder->flights->conductor->locked)
-        return;
-    for (struct flight *flight = holder->flights; flight; flight = flight->next)
-        busy |= flight->serial && flight->running;
-    for (struct flight *flight = holder->flights; flight; flight = flight->next) {
-        if (flight->running || (flight->serial && busy))
-            continue;
-        flight->running = true;
-        busy |= flight->serial;
-        task_start(flight->conductor->loop, &flight->task, on_start, flight);
-    }
-}
-
-int flight_new(struct conductor *conductor, struct holder *holder, enum grant_op op, const struct request *request,
-               struct flight **ret)
-{
-    struct flight *flight = calloc(1, sizeof(*flight));
-    if (!flight || request_copy(request, &flight->request) < 0) {
-        free(flight);
-        return -ENOMEM;
-    }
-    flight->conductor = conductor;
-    flight->holder = holder;
-    flight->profile = profile_ref(holder->profile);
-    flight->generation = holder->generation;
-    flight->sign_in = holder->sign_in;
-    flight->since_ms = loop_now(conductor->loop);
-    flight->op = op;
-    flight->serial = op != GRANT_LOGIN && (flight->profile->grant->ops & GRANT_LOGIN) != 0;
-    flight->waiters.next = flight->waiters.previous = &flight->waiters;
-    flight->ca_pem = BUFFER(LIMIT_RESPONSE);
-    struct flight **place = &holder->flights;
-    while (*place)
-        place = &(*place)->next;
-    *place = flight;
-    flight_start_next(holder);
-    *ret = flight;
-    return 0;
-}
-
-void flight_free(struct flight *flight)
-{
-    struct holder *holder = flight->holder;
-    struct flight **place = &holder->flights;
-    while (*place != flight)
-        place = &(*place)->next;
-    *place = flight->next;
-    http_cancel(flight->http);
-    documents_cancel(flight->documents);
-    worker_cancel(flight->job);
-    store_cancel(flight->stored);
-    verification_cancel(flight->verification);
-    timer_stop(&flight->timer);
-    timer_stop(&flight->patience);
-    task_stop(&flight->task);
-    secret_unref(flight->typed);
-    end_machine(flight);
-    keeper_end(&flight->keeper);
-    request_clear(&flight->request);
-    buffer_free(&flight->ca_pem);
-    if (flight->entry)
-        flight->entry->flight = NULL;
-    profile_free(flight->profile);
-    struct conductor *conductor = flight->conductor;
-    free(flight);
-    if (holder->gone && !holder->flights && !holder->identity)
-        cache_remove(conductor->cache, holder);
-    else
-        flight_start_next(holder);
-}
-
-void flight_free_all(struct holder *holder)
-{
-    for (struct flight *flight = holder->flights, *next; flight; flight = next) {
-        next = flight->next;
-        flight_free(flight);
-    }
 }

@@ -58,6 +58,12 @@ int flight_new(struct conductor *, struct holder *, enum grant_op, const struct 
 void flight_start_next(struct holder *);
 /* Ends it at whatever step it is, and starts who waited for it. */
 void flight_free(struct flight *);
+/* ---- between the files of a flight ---- */
+
+/* The first thing of a flight whose turn it is; a task's function. */
+void flight_begin(void *flight);
+/* Ends the machine and wipes its state, if there is one. */
+void flight_end_machine(struct flight *);
 /* What a step that is taken in a file of its own brought. */
 void flight_answer(struct flight *, const struct answer *);
 /* Gives what a person typed to a flight whose step is ASK; false: it does not ask, or was told already. */
