@@ -27,7 +27,7 @@ int config_load(const char *path, struct config **ret)
 int config_check(FILE *out, const char *path)
 {
     _cleanup_(config_free_cleanup) struct config *config = NULL;
-    if (config_load(path, &config) < 0 || config_read_on(config, SIZE_MAX) < 0) {
+    if (config_load(path, &config) < 0 || !config || config_read_on(config, SIZE_MAX) < 0) {
         (void)fputs("mltoken-agent: out of memory\n", stderr);
         return 1;
     }

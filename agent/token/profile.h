@@ -43,25 +43,24 @@ struct setting {
 struct profile {
     char name[LIMIT_PROFILE_NAME + 1];
     bool confirm;              /* a person is asked at each use */
+    bool send_certificate;     /* along with an assertion */
     const struct grant *grant; /* NULL when the profile is invalid */
     char *file;                /* where it was written */
-    int line;
-    char *problem; /* why it cannot be used: "FILE:LINE: KEY: ..."; NULL when it can */
-    int problem_line;
+    char *problem;             /* why it cannot be used: "FILE:LINE: KEY: ..."; NULL when it can */
+    int line, problem_line;
 
     char *authority;
     char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri;
     char **endpoint_hosts, **verification_hosts; /* NULL-terminated; NULL when not set */
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
-    char *tenant, *client_id;
     enum client_auth client_auth;
+    char *tenant, *client_id;
     struct source client_secret, password, token, token_secondary, key_password;
     char *username;
     char *client_assertion_file;                              /* of an assertion that somebody else makes */
     char *client_certificate, *client_key;                    /* paths; the key may stand in the certificate's file */
     char *assertion_alg, *assertion_audience, *assertion_kid; /* of private_key_jwt */
-    bool send_certificate;
-    char **scopes; /* sorted, unique, NULL-terminated; NULL when not set */
+    char **scopes;                                            /* sorted, unique, NULL-terminated; NULL when not set */
     char *resource, *audience;
     char *header; /* template with one {token} */
     int64_t min_valid_s;
