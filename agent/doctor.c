@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "config.h"
 #include "doctor_guard.h"
+#include "doctor_identity.h"
 #include "grant/grant.h"
 #include "json.h"
 #include "limits.h"
@@ -439,6 +440,16 @@ static char *public_place(const struct profile *profile)
     return profile->token_endpoint ? strdup(profile->token_endpoint) : NULL;
 }
 
+static void check_identity(struct doctor *doctor)
+{
+    _cleanup_buffer_ struct buffer words = BUFFER(4 * LIMIT_TEXT);
+    _cleanup_free_ char *address = NULL;
+    bool fine = doctor_identity(doctor->profile, &words, &address);
+    say(doctor, fine ? FINE : WARN, "%s", words.data ? words.data : "out of memory");
+    if (address)
+        (void)check_place(doctor, "", address);
+}
+
 static void check_profile(struct doctor *doctor, const struct profile *profile)
 {
     doctor->profile = profile;
@@ -448,6 +459,8 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
     }
     if (profile->grant == &grant_password)
         say(doctor, WARN, "grant = password hands the password itself out: use device_code where the authority has it");
+    if (profile->grant == &grant_managed_identity)
+        check_identity(doctor);
     check_guards(doctor);
     for (size_t i = 0; i < SECRET_SOURCES; i++)
         check_secret(doctor, secret_source_name(i));

@@ -59,6 +59,8 @@ static const char *advice(const struct identity_way *way, const struct profile *
     (void)identity_way_name(way, profile, &name, &value);
     if ((has_word(why->error, gone) || has_word(why->description, gone)) && value)
         return "no such identity is assigned here (any more): check the id, and assign it in Azure";
+    if ((has_word(why->error, gone) || has_word(why->description, gone)) && !way->client_id)
+        return "there is no identity here (any more): it is assigned in Azure";
     if (has_word(why->error, gone) || has_word(why->description, gone))
         return "there is no system-assigned identity here (any more): switch it on in Azure, or name a user-assigned "
                "one with client_id";

@@ -5,6 +5,8 @@
 #include "buffer.h"
 #include "grant/grant.h"
 
+#define IDENTITY_ARC_PROGRAM "/opt/azcmagent/bin/himds" /* where it is, the host is one of Azure Arc's */
+
 enum identity_source {
     IDENTITY_SERVICE_FABRIC,
     IDENTITY_APP_SERVICE,

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <strings.h>
 
-#define ARC_PROGRAM "/opt/azcmagent/bin/himds"
 #define ARC_FOLDER  "/var/opt/azcmagent/tokens/"
 #define ARC_SUFFIX  ".key"
 
@@ -323,7 +322,7 @@ static int start(void *state, enum grant_op op, const struct input *input, const
     if (way)
         return begin(self, way, tick, ret);
     self->phase = SEEKING_ARC;
-    *ret = (struct step){.kind = STEP_READ, .read = {.path = ARC_PROGRAM}};
+    *ret = (struct step){.kind = STEP_READ, .read = {.path = IDENTITY_ARC_PROGRAM}};
     return 0;
 }
 

@@ -72,8 +72,9 @@ class Net:
 
 
 def run_in(home, prefix):
-    """The agents of this home run behind a command prefix from now on."""
-    path = os.path.join(home.path, "agent-there")
+    """The agents of this home run behind a command prefix from now on, around those given before."""
+    path = home.agent_program + "-there" if home.agent_program.startswith(home.path) else \
+        os.path.join(home.path, "agent-there")
     with open(path, "w", encoding="utf-8") as f:
         f.write(f"#!/bin/sh\nexec {shlex.join(prefix)} {shlex.quote(home.agent_program)} \"$@\"\n")
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)

@@ -1,15 +1,13 @@
 """Managed identities: what each platform is asked, what it answers, and what happens where there is none."""
 
-import hashlib
 import json
 import os
-import ssl
+import subprocess
 import time
 
 import pytest
 
-from authority.managed_identity import SYSTEM
-from harness import PATIENCE
+from harness import PATIENCE, program
 from namespaces import Net, run_in, with_folders
 
 RESOURCE = "https://ml.azure.com"
@@ -281,6 +279,26 @@ def test_mistakes_in_the_profile(home, mltoken, keys, words):
     assert result.code == 3 and words in result.out + result.err, result.out + result.err
 
 
+# The doctor
+
+@pytest.mark.parametrize("kind, words", [("app_service", "App Service"), ("azureml", "Azure ML"), ("arc", "Azure Arc"),
+                                         ("imds", "IMDS"), ("cloud_shell", "Cloud Shell")])
+def test_the_doctor_says_where_it_comes_from(authority, home, mltoken, kind, words):
+    home.config({"p": profile()})
+    result = mltoken("doctor", "p", env=environment(authority, kind))
+    assert result.code == 0 and words in result.out and "accepts connections" in result.out, result.out + result.err
+    assert authority.identity.secret not in result.out + result.err
+
+
+def test_the_doctor_says_what_is_missing(home, mltoken):
+    home.config({"p": profile(source="app_service")})
+    result = mltoken("doctor", "p")
+    assert "IDENTITY_ENDPOINT" in result.out, result.out
+    home.config({"p": profile()})
+    result = mltoken("doctor", "p", env={"IDENTITY_ENDPOINT": "http://10.0.0.4/", "IDENTITY_HEADER": "x"})
+    assert "does not lead to this host" in result.out, result.out
+
+
 # IMDS at its own address
 
 @pytest.fixture
@@ -298,7 +316,6 @@ def test_imds_at_its_literal_address(authority, home, start_agent, mltoken, net)
     assert mltoken("get", "p").code == 0
     request = authority.requests("identity")[-1]
     assert request.headers["host"] == "169.254.169.254" and request.headers["metadata"] == "true"
-    assert mltoken("doctor", "p").out.count("IMDS") >= 0
     authority.unlisten(server)
 
 
@@ -317,6 +334,240 @@ def test_a_laptop_does_not_hang(authority, home, start_agent, mltoken, net, ther
     for word in ("169.254.169.254", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "Arc"):
         assert word in result.err, result.err
     assert there == "closed" or "within 1 s" in result.err, result.err
+
+
+# Service Fabric
+
+def cluster(authority, thumbprint, base):
+    return {"IDENTITY_ENDPOINT": base + "/metadata/identity/oauth2/token", "IDENTITY_HEADER": authority.identity.secret,
+            "IDENTITY_SERVER_THUMBPRINT": thumbprint}
+
+
+@pytest.mark.parametrize("form", [str, str.upper])
+@pytest.mark.parametrize("dates", ["number", "epoch"])
+def test_service_fabric(authority, home, start_agent, mltoken, form, dates):
+    authority.set_identity(dates=dates)
+    base = authority.listen("self_signed", host="127.0.0.1")
+    home.config({"p": profile()})
+    start_agent(**cluster(authority, form(authority.ca.thumbprint("self_signed")), base))
+    assert mltoken("get", "p").code == 0
+    method, query, headers = asked(authority)
+    assert query == {"api-version": "2019-07-01-preview", "resource": RESOURCE}
+    assert method == "GET" and headers["secret"] == authority.identity.secret
+
+
+def test_another_certificate_is_sent_nothing(authority, home, start_agent, mltoken):
+    """Not even one that the system, or the profile's ca_file, would trust for any other server."""
+    home.config({"p": profile(), "q": profile(ca_file=authority.ca_file)})
+    start_agent(**cluster(authority, authority.ca.thumbprint("self_signed"), authority.https))
+    for name in "pq":
+        result = mltoken("get", name)
+        assert result.code == 6 and "thumbprint" in result.err, result.err
+    assert authority.count("identity") == 0
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: ("1" if t[0] == "0" else "0") + t[1:], lambda t: t[:-1] + ("1" if t[-1] == "0" else "0"),
+    lambda t: t[:-1], lambda t: t + "0", lambda t: "g" + t[1:], lambda t: t[:38], lambda t: "x" * 100])
+def test_a_thumbprint_that_is_nearly_right(authority, home, start_agent, mltoken, change):
+    base = authority.listen("self_signed", host="127.0.0.1")
+    home.config({"p": profile()})
+    start_agent(**cluster(authority, change(authority.ca.thumbprint("self_signed")), base))
+    result = mltoken("get", "p")
+    assert result.code in (3, 6) and ("thumbprint" in result.err or "THUMBPRINT" in result.err), result.err
+    assert authority.count("identity") == 0
+
+
+def test_a_connection_by_thumbprint_serves_nobody_else(authority, home, start_agent, mltoken):
+    """What was trusted by its thumbprint is not trusted by a profile that asks for a chain."""
+    base = authority.listen("self_signed", host="localhost")
+    home.config({"p": profile(), "q": {"grant": "client_credentials", "token_endpoint": base + "/oidc/token",
+                                       "client_id": "svc", "client_secret": home.secret("x")}})
+    start_agent(**cluster(authority, authority.ca.thumbprint("self_signed"), base))
+    assert mltoken("get", "p").code == 0
+    result = mltoken("get", "q")
+    assert result.code == 6 and "TLS" in result.err, result.err
+    assert authority.count("token") == 0
+
+
+def test_service_fabric_over_plain_http(authority, home, start_agent, mltoken):
+    home.config({"p": profile()})
+    start_agent(**cluster(authority, authority.ca.thumbprint("self_signed"), authority.http))
+    result = mltoken("get", "p")
+    assert result.code == 3 and "IDENTITY_ENDPOINT" in result.err and authority.count("identity") == 0, result.err
+
+
+def test_service_fabric_errors(authority, home, start_agent, mltoken):
+    base = authority.listen("self_signed", host="127.0.0.1")
+    home.config({"p": profile(), "u": profile(client_id=USER["client_id"])})
+    start_agent(**cluster(authority, authority.ca.thumbprint("self_signed"), base))
+    authority.set_identity(system=None)
+    result = mltoken("get", "p")
+    assert result.code == 5 and "ManagedIdentityNotFound" in result.err and authority.count("identity") == 1, result.err
+    assert "client_id" not in result.err
+    assert "cluster" in mltoken("get", "u").err and authority.count("identity") == 1
+
+
+def test_service_fabric_is_asked_again(authority, home, start_agent, mltoken):
+    base = authority.listen("self_signed", host="127.0.0.1")
+    home.config({"p": profile()})
+    start_agent(**cluster(authority, authority.ca.thumbprint("self_signed"), base))
+    authority.fault("identity", status=429, times=2)
+    assert mltoken("get", "p").code == 0
+    first, second, third = authority.requests("identity")
+    assert second.time - first.time >= 0.9 and third.time - second.time >= 1.9
+
+
+# Azure Arc
+
+TOKENS = "/var/opt/azcmagent/tokens/"
+KEY = "keyfileMARK-0123456789abcdef"
+
+
+class Arc:
+    """A machine of Azure Arc: its folders as the agent sees them, and its environment."""
+
+    def __init__(self, authority, home):
+        self.authority, self.home = authority, home
+        self.opt, self.var_opt = home._dir("opt"), home._dir("var_opt")
+        self.tokens = os.path.join(self.var_opt, "azcmagent", "tokens")
+        os.makedirs(self.tokens)
+        run_in(home, with_folders(var_opt=self.var_opt, opt=self.opt))
+        self.environment = {"IDENTITY_ENDPOINT": authority.http + "/metadata/identity/oauth2/token",
+                            "IMDS_ENDPOINT": authority.http}
+        self.put("good.key", KEY)
+        authority.set_identity(key=KEY, challenge=TOKENS + "good.key")
+        home.config({"p": profile()})
+
+    def put(self, name, text):
+        with open(os.path.join(self.tokens, name), "w", encoding="ascii") as f:
+            f.write(text)
+
+    def challenge(self, path):
+        self.authority.set_identity(challenge=path)
+
+
+@pytest.fixture
+def arc(authority, home):
+    return Arc(authority, home)
+
+
+def test_arc_asks_for_a_file(authority, arc, start_agent, mltoken):
+    agent = start_agent(**arc.environment)
+    assert mltoken("get", "p").code == 0
+    first, second = authority.requests("identity")
+    assert first.query == second.query == {"api-version": "2020-06-01", "resource": RESOURCE}
+    assert "authorization" not in first.headers and second.headers["authorization"] == "Basic " + KEY
+    assert first.headers["metadata"] == second.headers["metadata"] == "true"
+    assert KEY not in agent.log()
+
+
+@pytest.mark.parametrize("scheme", ['Basic realm=', 'basic Realm=', 'Basic realm="'])
+def test_arc_challenges_are_written_in_several_ways(authority, arc, start_agent, mltoken, scheme):
+    authority.set_identity(challenge_scheme=scheme, challenge=TOKENS + "good.key" + ('"' if scheme[-1] == '"' else ""))
+    start_agent(**arc.environment)
+    assert mltoken("get", "p").code == 0
+
+
+@pytest.mark.parametrize("path", [
+    "/etc/shadow", "/etc/good.key", TOKENS + "../good.key", TOKENS + "sub/good.key", TOKENS + "good.txt", TOKENS + ".key",
+    TOKENS.replace("tokens", "token") + "good.key", "tokens/good.key", TOKENS, "", TOKENS + "x" * 300 + ".key",
+    TOKENS + "good.key/../../../../../etc/passwd.key", TOKENS + "a b.key", "/var/opt//azcmagent/tokens/good.key",
+    TOKENS + "good.key, Bearer",
+])
+def test_arc_challenges_that_point_elsewhere(authority, arc, start_agent, mltoken, path):
+    arc.put("good.txt", KEY)
+    arc.challenge(path)
+    start_agent(**arc.environment)
+    result = mltoken("get", "p")
+    assert result.code == 5 and "challenge" in result.err and TOKENS in result.err, result.err
+    assert authority.count("identity") == 1
+
+
+@pytest.mark.parametrize("scheme", ["Bearer realm=", "Basic ", "Negotiate realm="])
+def test_arc_challenges_of_another_kind(authority, arc, start_agent, mltoken, scheme):
+    authority.set_identity(challenge_scheme=scheme)
+    start_agent(**arc.environment)
+    assert mltoken("get", "p").code == 5 and authority.count("identity") == 1
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("file", "symbolic link"), ("dangling", "symbolic link"), ("folder", "symbolic link"), ("directory", "regular"),
+    ("fifo", "regular"), ("missing", "no such file"), ("long", "4096"), ("empty", "cannot be sent"),
+    ("lines", "cannot be sent"),
+])
+def test_arc_files_that_are_not_what_they_should_be(authority, arc, start_agent, mltoken, kind, words):
+    bad = os.path.join(arc.tokens, "bad.key")
+    secret = os.path.join(arc.home.path, "elsewhere")
+    with open(secret, "w", encoding="ascii") as f:
+        f.write(KEY)
+    if kind == "file":
+        os.symlink(os.path.join(arc.tokens, "good.key"), bad)
+    elif kind == "dangling":
+        os.symlink("/nowhere", bad)
+    elif kind == "folder":
+        os.rename(arc.tokens, arc.tokens + "-real")
+        os.symlink(arc.tokens + "-real", arc.tokens)
+        arc.put("bad.key", KEY)
+    elif kind == "directory":
+        os.mkdir(bad)
+    elif kind == "fifo":
+        os.mkfifo(bad)
+    elif kind != "missing":
+        arc.put("bad.key", {"long": "x" * 4097, "empty": "", "lines": "a\r\nX: b"}[kind])
+    arc.challenge(TOKENS + "bad.key")
+    start_agent(**arc.environment)
+    result = mltoken("get", "p")
+    assert result.code == 3 and words in result.err, result.err
+    assert authority.count("identity") == 1
+
+
+@pytest.mark.parametrize("length", [1, 4095, 4096])
+def test_arc_files_up_to_the_limit(authority, arc, start_agent, mltoken, length):
+    arc.put("good.key", "k" * length)
+    authority.set_identity(key="k" * length)
+    start_agent(**arc.environment)
+    assert mltoken("get", "p").code == 0
+
+
+def test_arc_does_not_take_the_file(authority, arc, start_agent, mltoken):
+    authority.set_identity(key="another")
+    start_agent(**arc.environment)
+    result = mltoken("get", "p")
+    assert result.code == 5 and "Azure Arc answered 401" in result.err, result.err
+    assert authority.count("identity") == 2
+
+
+def test_arc_is_known_by_its_program(authority, home, start_agent, mltoken, net):
+    """Without a word in the environment, at the address that it always has."""
+    arc = Arc(authority, home)
+    server = authority.listen_on(net.listen("127.0.0.1", 40342))
+    os.makedirs(os.path.join(arc.opt, "azcmagent", "bin"))
+    with open(os.path.join(arc.opt, "azcmagent", "bin", "himds"), "w", encoding="ascii") as f:
+        f.write("#!/bin/sh")
+    run_in(home, net.prefix())
+    start_agent()
+    assert mltoken("get", "p").code == 0
+    assert authority.requests("identity")[-1].headers["host"] == "localhost:40342"
+    authority.unlisten(server)
+
+
+def test_arc_for_somebody_who_may_not_read_it(authority, home, start_agent):
+    """Neither root nor in the group himds."""
+    somebody = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+    run_in(home, somebody)
+    arc = Arc(authority, home)
+    os.chmod(os.path.join(arc.tokens, "good.key"), 0o440)
+    os.chmod(home.path, 0o755)
+    for folder in (home.home, home.runtime):
+        subprocess.run(["chown", "-R", "12345:12345", folder], check=True)
+    subprocess.run(["chmod", "755", home.path, arc.var_opt], check=True)
+    agent = start_agent(wait=False, **arc.environment)
+    waits = 'until [ -S "$1" ]; do sleep 0.1; done; exec "$0" get p'
+    found = subprocess.run([*somebody, "sh", "-c", waits, program("mltoken"), home.socket], env=home.env(),
+                           capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert found.returncode == 3 and "himds" in found.stderr, found.stderr + agent.log()
+    assert authority.count("identity") == 1
 
 
 # Secrets

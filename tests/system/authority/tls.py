@@ -1,15 +1,17 @@
 """A certificate authority of our own, made with the openssl command in a given directory."""
 
+import hashlib
 import os
 import ssl
 import subprocess
 import warnings
 
-# What each named certificate is for: (signing CA, subject alternative names, days)
+# What each named certificate is for: (signing CA or itself, subject alternative names, days)
 CERTIFICATES = {
     "good": ("ca", "DNS:localhost,IP:127.0.0.1,IP:::1,DNS:authority.test,DNS:login.microsoftonline.com", 30),
     "wrong_host": ("ca", "DNS:elsewhere.example", 30),
     "other_ca": ("ca2", "DNS:localhost,IP:127.0.0.1,IP:::1", 30),
+    "self_signed": (None, "DNS:cluster.example", 30),
     "expired": ("ca", "DNS:localhost,IP:127.0.0.1,IP:::1", 0),
 }
 
@@ -40,6 +42,11 @@ class LocalCa:
         cert, key = self.path(name + "-cert.pem"), self.path(name + "-cert.key")
         if not os.path.exists(cert):
             ca, names, days = CERTIFICATES[name]
+            if ca is None:
+                _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                         str(days), "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}", "-keyout", key,
+                         "-out", cert)
+                return cert, key
             ca_file = self.ca_file(ca)
             request, ext = self.path(name + ".csr"), self.path(name + ".ext")
             _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -50,6 +57,11 @@ class LocalCa:
             _openssl("x509", "-req", "-in", request, "-CA", ca_file, "-CAkey", self.path(ca + ".key"),
                      "-CAcreateserial", *when, "-extfile", ext, "-out", cert)
         return cert, key
+
+    def thumbprint(self, name="good"):
+        """The SHA-1 digest of a certificate, in hexadecimal."""
+        with open(self.certificate(name)[0], encoding="ascii") as f:
+            return hashlib.sha1(ssl.PEM_cert_to_DER_cert(f.read())).hexdigest()
 
     def context(self, name="good", max_version=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
