@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "json.h"
 #include "text.h"
+#include <errno.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -137,7 +138,8 @@ static bool note_account(const struct profile *profile, const struct answer *ans
 {
     _cleanup_json_wipe_ json_object *json = NULL;
     const char *id = NULL;
-    (void)json_parse(answer->body.data, answer->body.length, LIMIT_RESPONSE_DEPTH, &json);
+    if (json_parse(answer->body.data, answer->body.length, LIMIT_RESPONSE_DEPTH, &json) == -ENOMEM)
+        return false;
     if (json_string(json, "client_id", LIMIT_CODE, &id) < 0 || !*id ||
         (profile->client_id && strcasecmp(id, profile->client_id) == 0))
         return true;

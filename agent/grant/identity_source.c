@@ -187,7 +187,7 @@ int identity_way_address(const struct identity_way *way, environment_fn *environ
         value = span_of(way->usual);
     while (*way->path && value.length > 0 && value.data[value.length - 1] == '/')
         value.length--;
-    if (memchr(value.data, '\0', value.length))
+    if (value.length == 0 || memchr(value.data, '\0', value.length))
         return -EINVAL;
     buffer_append(ret, value.data, value.length);
     buffer_text(ret, way->path);

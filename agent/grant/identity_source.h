@@ -18,7 +18,6 @@ enum identity_source {
 };
 
 struct identity_way {
-    enum identity_source source;
     const char *title;           /* for messages */
     const char *marks[3];        /* the variables by which it is known; none: only by what comes after the others */
     const char *endpoint;        /* the variable with its address ... */
@@ -27,11 +26,11 @@ struct identity_way {
     const char *version;         /* api-version; NULL: none */
     const char *header, *secret; /* the header and the variable of its secret; NULL: none */
     const char *thumbprint;      /* the variable of its certificate's; NULL: none */
-    bool metadata;               /* `Metadata: true` goes along */
-    bool post;                   /* a form, not a query */
-    const char *client_id, *object_id,
-        *mi_res_id;    /* what an identity's name is called there; NULL: it cannot be named */
-    const char *alone; /* why not */
+    /* what an identity's names are called there; NULL: it has none such, and why not */
+    const char *client_id, *object_id, *mi_res_id, *alone;
+    enum identity_source source;
+    bool metadata; /* `Metadata: true` goes along */
+    bool post;     /* a form, not a query */
 };
 
 /* What the key `source` may be, as a list for messages; and which one a word means (IDENTITY_SOURCES: none). */

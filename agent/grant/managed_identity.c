@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <strings.h>
 
-#define ARC_FOLDER  "/var/opt/azcmagent/tokens/"
-#define ARC_SUFFIX  ".key"
+#define ARC_FOLDER "/var/opt/azcmagent/tokens/"
+#define ARC_SUFFIX ".key"
 
 enum {
     PROBE_MS = 1000,                     /* for IMDS to say anything, and to be connected to */
@@ -245,7 +245,7 @@ static void add_header(struct step *ret, const char *name, struct span value)
 static int put_thumbprint(struct managed_identity *self, struct step *ret)
 {
     struct span value = identity_value(self->input->environment, self->way->thumbprint);
-    if (value.length >= sizeof(self->thumbprint) || memchr(value.data, '\0', value.length))
+    if (value.length == 0 || value.length >= sizeof(self->thumbprint) || memchr(value.data, '\0', value.length))
         return fail(ret, FAILURE_INVALID_CONFIGURATION, self->way->thumbprint, " is no thumbprint");
     memcpy(self->thumbprint, value.data, value.length);
     self->thumbprint[value.length] = '\0';

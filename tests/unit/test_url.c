@@ -51,6 +51,28 @@ static void plain(void **state)
     }
 }
 
+static void places_of_this_host(void **state)
+{
+    static const struct {
+        const char *text;
+        bool link_local, localhost;
+    } cases[] = {
+        {"http://169.254.169.254/x", true, false},  {"http://169.254.0.0", true, false},
+        {"http://169.254.255.255", true, false},    {"http://169.253.255.255", false, false},
+        {"http://169.255.0.0", false, false},       {"http://254.169.0.1", false, false},
+        {"http://169.254.169.254.x", false, false}, {"http://[fe80::1]", false, false},
+        {"http://localhost:1/", false, true},       {"http://LOCALHOST", false, true},
+        {"http://localhost.x", false, false},       {"http://xlocalhost", false, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        struct url url;
+        assert_int_equal(url_parse(cases[i].text, &url), 0);
+        assert_int_equal(url_is_link_local(&url), cases[i].link_local);
+        assert_int_equal(url_is_localhost(&url), cases[i].localhost);
+    }
+}
+
 static void refused(void **state)
 {
     static const char *const cases[] = {
@@ -258,8 +280,8 @@ static void lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain),     cmocka_unit_test(refused), cmocka_unit_test(lengths),
-        cmocka_unit_test(comparing), cmocka_unit_test(lists),
+        cmocka_unit_test(plain),   cmocka_unit_test(places_of_this_host), cmocka_unit_test(refused),
+        cmocka_unit_test(lengths), cmocka_unit_test(comparing),           cmocka_unit_test(lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
