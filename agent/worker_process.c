@@ -94,8 +94,8 @@ static void job_process(const struct worker_request *request, char *text, size_t
         (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    (void)signal(SIGINT, SIG_DFL);
+    for (int number = 1; number < SIGRTMIN; number++) /* whatever whoever started the agent had ignored */
+        (void)signal(number, SIG_DFL);
     if (request->order != WORKER_RUN && request->order != WORKER_TALK) {
         to = dup2(to, WORKER_FD); /* a reader that hangs must not keep the worker's socket open */
         close_range(WORKER_FD + 1, ~0U, 0);
