@@ -320,6 +320,15 @@ def test_imds_at_its_literal_address(authority, home, start_agent, mltoken, net)
     authority.unlisten(server)
 
 
+def test_imds_that_was_chosen_is_not_waited_for_either(authority, home, start_agent, mltoken, net):
+    net.deaf()
+    home.config({"p": profile(source="imds")})
+    run_in(home, net.prefix())
+    start_agent()
+    result = mltoken("get", "p")
+    assert result.code == 6 and "169.254.169.254" in result.err and "within 1 s" in result.err, result.err
+
+
 @pytest.mark.parametrize("there", ["deaf", "closed", "silent"])
 def test_a_laptop_does_not_hang(authority, home, start_agent, mltoken, net, there):
     if there == "deaf":
