@@ -89,10 +89,8 @@ enum reader_exit reader_open(const char *path, enum worker_rule rule, int *ret_f
     if (fd < 0)
         return open_problem(path, rule);
     enum reader_exit verdict = check_file(fd, rule);
-    if (verdict == READER_OK) {
-        *ret_fd = fd;
-        fd = -1;
-    }
+    if (verdict == READER_OK)
+        *ret_fd = TAKE_FD(fd);
     return verdict;
 }
 

@@ -39,7 +39,8 @@ struct ask {
     const char *host;
     bool https, forbid_http;
     struct span ca;
-    const char *proxy;
+    const char *proxy, *pin;
+    bool local;
     int64_t timeout_ms;
 };
 
@@ -86,8 +87,9 @@ static int begin(const struct ask *ask, struct result *result, int *left)
     if (ask->header.name)
         step.headers[step.header_count++] = ask->header;
     struct http_request request = {.step = &step,
-                                   .trust = {.ca_pem = ask->ca, .proxy = ask->proxy},
+                                   .trust = {.ca_pem = ask->ca, .proxy = ask->proxy, .thumbprint = ask->pin},
                                    .allow_http = !ask->forbid_http,
+                                   .allow_local = ask->local,
                                    .timeout_ms = ask->timeout_ms ? ask->timeout_ms : 10000};
     int r = http_start(http, &request, on_done, result, &result->call);
     *left += r == 0;
@@ -260,6 +262,74 @@ static void domains_are_apart(void **state)
            false, "ca_file");
     expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = buffer_span(&server.ca)}, 0, true,
            "hello");
+}
+
+/* The thumbprint of a listener's certificate, as the openssl command sees it. */
+static void read_pin(int port, char ret[static 41])
+{
+    char command[256], line[128] = "";
+    size_t length = 0;
+    (void)snprintf(command, sizeof(command),
+                   "openssl s_client -connect 127.0.0.1:%d </dev/null 2>/dev/null | openssl x509 -noout -fingerprint "
+                   "-sha1",
+                   port);
+    FILE *pipe = popen(command, "re"); /* NOLINT(cert-env33-c): a test's own words */
+    assert_non_null(pipe);
+    assert_non_null(fgets(line, sizeof(line), pipe));
+    assert_int_equal(pclose(pipe), 0);
+    for (const char *p = strchr(line, '='); p && *p; p++)
+        if (*p != '=' && *p != ':' && *p != '\n' && length < 40)
+            ret[length++] = *p;
+    ret[length] = '\0';
+    assert_int_equal(length, 40);
+}
+
+/* One certificate in place of a chain: whoever made it, whatever it is called and however old it is; no other. */
+static void a_thumbprint_is_all_that_counts(void **state)
+{
+    const int ports[] = {server.good, server.other_ca, server.wrong_host, server.expired};
+    char pins[ELEMENTS(ports)][41];
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(ports); i++)
+        read_pin(ports[i], pins[i]);
+    for (size_t i = 0; i < ELEMENTS(ports); i++)
+        for (size_t j = 0; j < ELEMENTS(ports); j++)
+            expect((struct ask){.path = "/ok", .https = true, .port = ports[i], .pin = pins[j]}, i == j ? 0 : -EPROTO,
+                   i == j, i == j ? "hello" : "thumbprint was announced");
+    /* what trusts a chain does not get what a thumbprint connected, nor the other way round */
+    struct span ca = buffer_span(&server.ca);
+    expect((struct ask){.path = "/ok", .https = true, .port = server.other_ca, .ca = ca}, -EPROTO, false, "in ca_file");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = ca}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .https = true, .port = server.good, .ca = ca, .pin = pins[1]}, -EPROTO, false,
+           "thumbprint was announced");
+    unsigned char keys[3][TRUST_KEY_SIZE];
+    assert_int_equal(trust_key(&(struct trust){.thumbprint = pins[0]}, keys[0]), 0);
+    assert_int_equal(trust_key(&(struct trust){.thumbprint = pins[1]}, keys[1]), 0);
+    assert_int_equal(trust_key(&(struct trust){0}, keys[2]), 0);
+    assert_memory_not_equal(keys[0], keys[1], TRUST_KEY_SIZE);
+    assert_memory_not_equal(keys[0], keys[2], TRUST_KEY_SIZE);
+    for (size_t length = 0; length < 40; length += 13) {
+        pins[0][length] = 'g';
+        struct result result = fetch((struct ask){.path = "/ok", .https = true, .port = server.good, .pin = pins[0]});
+        assert_int_equal(result.why.kind, FAILURE_INVALID_CONFIGURATION);
+        drop(&result);
+    }
+}
+
+static void services_of_this_host(void **state)
+{
+    struct result result;
+    int left = 0;
+    (void)state;
+    expect((struct ask){.path = "/ok", .local = true, .host = "localhost"}, 0, true, "hello");
+    expect((struct ask){.path = "/ok", .local = true, .forbid_http = true}, 0, true, "hello");
+    assert_int_equal(begin(&(struct ask){.path = "/ok", .local = true, .host = "192.0.2.1"}, &result, &left), -EINVAL);
+    assert_int_equal(begin(&(struct ask){.path = "/ok", .local = true, .host = "localhost.example"}, &result, &left),
+                     -EINVAL);
+    assert_int_equal(begin(&(struct ask){.path = "/ok", .host = "169.254.169.254"}, &result, &left), -EINVAL);
+    assert_int_equal(
+        begin(&(struct ask){.path = "/ok", .pin = "0123456789012345678901234567890123456789"}, &result, &left),
+        -EINVAL); /* a certificate is for https */
 }
 
 static void environment_counts_for_nothing(void **state)
@@ -502,6 +572,8 @@ int main(void)
         cmocka_unit_test(refused_at_once),
         cmocka_unit_test(certificates),
         cmocka_unit_test(domains_are_apart),
+        cmocka_unit_test(a_thumbprint_is_all_that_counts),
+        cmocka_unit_test(services_of_this_host),
         cmocka_unit_test(environment_counts_for_nothing),
         cmocka_unit_test(posts_are_sent_once),
         cmocka_unit_test(many_at_once),
