@@ -267,15 +267,16 @@ static void on_listed(void *arg, const struct store_result *result)
                                                       .reason = *problem ? problem : NULL,
                                                       .present = !*problem};
         else if (source->kind == SOURCE_STORED && !found)
-            secrets[count++] = (struct errand_secret){.name = name, .source = store, .reason = none, .present = false};
+            secrets[count++] =
+                (struct errand_secret){.name = name, .source = store, .reason = none, .present = false, .stored = true};
     }
     for (size_t i = 0; i < result->item_count && count < ELEMENTS(secrets); i++) {
         const struct store_item *item = &result->items[i];
         if (strcmp(item->profile, profile->name) != 0)
             continue;
         bool same = memcmp(item->binding, errand->binding, STORE_BINDING) == 0;
-        secrets[count++] =
-            (struct errand_secret){.name = item->name, .source = store, .reason = same ? NULL : other, .present = same};
+        secrets[count++] = (struct errand_secret){
+            .name = item->name, .source = store, .reason = same ? NULL : other, .present = same, .stored = true};
     }
     end(errand, &(struct errand_result){.secrets = secrets, .count = count});
 }

@@ -11,6 +11,7 @@ struct errand_secret {
     const char *source; /* "file", "env", "keyring", ... */
     const char *reason; /* why it is not present, or NULL */
     bool present;
+    bool stored; /* in the store, or it belongs there */
 };
 
 struct errand_result {

@@ -8,6 +8,7 @@
 #include "output.h"
 #include "text.h"
 #include "typed.h"
+#include <unistd.h>
 
 static int read_value(struct buffer *to, const char *profile, const char *name)
 {
@@ -36,6 +37,69 @@ static int set(struct context *context, const char *profile, const char *name, b
     return call_run(context, &call, &reply);
 }
 
+static int ask_list(struct context *context, const char *profile, json_object **ret_reply, json_object **ret_secrets)
+{
+    struct call call = {
+        .method = MESSAGE_INTERFACE ".ListSecrets", .failure = "cannot list the secrets", .profile = profile};
+    call_text(&call, "profile", profile);
+    int r = call_run(context, &call, ret_reply);
+    if (r == EXIT_DONE && json_array(*ret_reply, "secrets", ret_secrets) < 0) {
+        complain("cannot list the secrets: the agent's answer has none");
+        r = EXIT_FAILED;
+    }
+    return r;
+}
+
+/* Asks for one of the names on a terminal; elsewhere says which there are. */
+static int choose_name(const char *action, const char *profile, const char *choices,
+                       char to[static LIMIT_SECRET_NAME + 1])
+{
+    if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
+        complain("secret %s: which one of %s? mltoken secret %s PROFILE NAME; its stored ones are: %s", action, profile,
+                 action, choices);
+        return EXIT_USAGE;
+    }
+    (void)fprintf(stderr, "Which secret (%s): ", choices);
+    /* read as it is: what stdio took beyond the line would be missing when the secret itself is read */
+    size_t length = 0;
+    char byte;
+    while (length < LIMIT_SECRET_NAME && read(STDIN_FILENO, &byte, 1) == 1 && byte != '\n')
+        to[length++] = byte;
+    to[length] = '\0';
+    if (length == 0)
+        complain("secret %s: nothing was changed", action);
+    return length > 0 ? EXIT_DONE : EXIT_USAGE;
+}
+
+/* The name when none was given: the only one of the profile's secrets that is kept in the store. One may also be put
+ * there before the configuration says so; that is then the client's. */
+static int find_name(struct context *context, const char *action, const char *profile,
+                     char to[static LIMIT_SECRET_NAME + 1])
+{
+    _cleanup_json_ json_object *reply = NULL;
+    json_object *secrets;
+    size_t count = 0, used = 0;
+    char choices[LIMIT_TEXT] = "", shown[LIMIT_PROFILE_NAME + 1];
+    int r = ask_list(context, profile, &reply, &secrets);
+    for (size_t i = 0; r == EXIT_DONE && i < json_object_array_length(secrets); i++) {
+        json_object *item = json_object_array_get_idx(secrets, i);
+        const char *name = "";
+        bool stored = false;
+        if (json_boolean(item, "stored", &stored) < 0 || !stored || used >= sizeof(choices) ||
+            json_string(item, "name", LIMIT_SECRET_NAME, &name) < 0 || strcmp(name, "refresh_token") == 0)
+            continue;
+        (void)snprintf(to, LIMIT_SECRET_NAME + 1, "%s", name);
+        used += (size_t)snprintf(choices + used, sizeof(choices) - used, "%s%s", count++ > 0 ? ", " : "", name);
+    }
+    if (r != EXIT_DONE || count == 1)
+        return r;
+    text_clean_into(shown, sizeof(shown), span_of(profile));
+    if (count > 1)
+        return choose_name(action, shown, choices, to);
+    (void)snprintf(to, LIMIT_SECRET_NAME + 1, "client_secret");
+    return EXIT_DONE;
+}
+
 static void list_one(struct buffer *to, json_object *secret)
 {
     const char *name = "", *source = "", *reason = NULL;
@@ -60,16 +124,9 @@ static int list(struct context *context, const char *profile)
 {
     _cleanup_json_ json_object *reply = NULL;
     json_object *secrets;
-    struct call call = {
-        .method = MESSAGE_INTERFACE ".ListSecrets", .failure = "cannot list the secrets", .profile = profile};
-    call_text(&call, "profile", profile);
-    int r = call_run(context, &call, &reply);
+    int r = ask_list(context, profile, &reply, &secrets);
     if (r != EXIT_DONE)
         return r;
-    if (json_array(reply, "secrets", &secrets) < 0) {
-        complain("cannot list the secrets: the agent's answer has none");
-        return EXIT_FAILED;
-    }
     if (context->json)
         return output_json(secrets);
     struct buffer text = BUFFER(LIMIT_REPLY);
@@ -131,5 +188,8 @@ int command_secret(struct context *context, int argc, char **argv)
         return list(context, profile);
     if (moving)
         return move(context, profile, arguments.values[2]);
-    return set(context, profile, arguments.count > 2 ? arguments.values[2] : "client_secret", *action == 'c');
+    char name[LIMIT_SECRET_NAME + 1];
+    const char *given = arguments.count > 2 ? arguments.values[2] : NULL;
+    r = given ? EXIT_DONE : find_name(context, action, profile, name);
+    return r == EXIT_DONE ? set(context, profile, given ? given : name, *action == 'c') : r;
 }

@@ -55,6 +55,7 @@ static void on_listed(void *arg, const struct errand_result *result)
         (void)json_put_text(item, "name", secret->name);
         (void)json_put_text(item, "source", secret->source);
         (void)json_put_boolean(item, "present", secret->present);
+        (void)json_put_boolean(item, "stored", secret->stored);
         (void)json_put_text(item, "reason", secret->reason);
         (void)json_object_array_add(secrets, item);
     }

@@ -31,10 +31,18 @@ _mltoken() {
         return
         ;;
     --grant)
-        mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code mlserver password static' -- "$current")
         return
         ;;
-    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret | --since | -n)
+    --from)
+        mapfile -t COMPREPLY < <(compgen -W "$(mltoken config new --list 2>/dev/null | sed 's/ .*//' | sort -u)" -- "$current")
+        return
+        ;;
+    --client-certificate | --client-key | --client-assertion-file)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
+    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret | --since | -n | --tenant | --username | --password | --token | --expires | --header)
         return
         ;;
     esac
@@ -63,7 +71,10 @@ _mltoken() {
             return
         fi
         case ${COMP_WORDS[i + 1]} in
-        new) options+=' --profile --grant --authority --client-id --scope --client-secret' ;;
+        new)
+            options+=' --from --list --profile --grant --authority --tenant --client-id --client-secret --client-certificate'
+            options+=' --client-key --client-assertion-file --username --password --token --expires --resource --scope --header'
+            ;;
         check)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return

@@ -52,7 +52,12 @@ complete -c mltoken -n '__mltoken_in exec' -l env -x -d 'NAME or NAME=PROFILE'
 complete -c mltoken -n '__mltoken_in log' -l since -x -d 'from then on'
 complete -c mltoken -n '__mltoken_in log' -s n -x -d 'the last lines'
 complete -c mltoken -n '__mltoken_in config' -a 'new check path'
-complete -c mltoken -n '__mltoken_in new' -l grant -x -a 'client_credentials device_code'
-for option in profile authority client-id scope client-secret
+complete -c mltoken -n '__mltoken_in new' -l grant -x -a 'client_credentials device_code mlserver password static'
+complete -c mltoken -n '__mltoken_in new' -l from -x -a "(mltoken config new --list 2>/dev/null | string replace -r ' .*' '')"
+complete -c mltoken -n '__mltoken_in new' -l list -d 'print what there is to begin from'
+for option in profile authority tenant client-id scope client-secret username password token expires resource header
     complete -c mltoken -n '__mltoken_in new' -l $option -x
+end
+for option in client-certificate client-key client-assertion-file
+    complete -c mltoken -n '__mltoken_in new' -l $option -rF
 end

@@ -1,6 +1,7 @@
 /* Parts of the command that decide: which address is safe, which option was meant, what a starting configuration takes.
  */
 #include "cli/config_ask.c"
+#include "cli/config_template.c"
 #include "cli/log.c"
 #include "cli/options.c"
 #include "cli/output.c"
@@ -148,27 +149,43 @@ static void test_list_maximum(void **state)
 static void test_new_profiles(void **state)
 {
     (void)state;
-    struct new_profile good = {.name = "a",
-                               .grant = "client_credentials",
-                               .authority = "https://a.example",
-                               .client_id = "c",
-                               .client_secret = "file:/x"};
-    assert_int_equal(config_ask(&good), EXIT_DONE);
-    struct new_profile literal = good, grant = good, name = good, plain = good, line = good, none = good;
-    literal.client_secret = "hunter2";
-    grant.grant = "password";
+    struct new_profile good = {.name = "a", .grant = "client_credentials"};
+    good.values[FIELD_AUTHORITY] = "https://a.example";
+    good.values[FIELD_CLIENT_ID] = "c";
+    struct new_profile stored = good, filed = good, keyed = good, person = good;
+    assert_int_equal(config_ask(&stored), EXIT_DONE);
+    assert_string_equal(stored.values[FIELD_CLIENT_SECRET], "stored");
+    filed.values[FIELD_CLIENT_SECRET] = "file:/x";
+    assert_int_equal(config_ask(&filed), EXIT_DONE);
+    keyed.values[FIELD_CLIENT_KEY] = "/k";
+    assert_int_equal(config_ask(&keyed), EXIT_DONE);
+    assert_null(keyed.values[FIELD_CLIENT_SECRET]);
+    person.grant = "device_code"; /* a person needs none */
+    assert_int_equal(config_ask(&person), EXIT_DONE);
+    assert_null(person.values[FIELD_CLIENT_SECRET]);
+    static const struct {
+        enum field field;
+        const char *value;
+    } wrong[] = {
+        {FIELD_CLIENT_SECRET, "hunter2"},      {FIELD_CLIENT_SECRET, "file:"}, {FIELD_AUTHORITY, "http://a.example"},
+        {FIELD_CLIENT_ID, "c\n[agent]"},       {FIELD_CLIENT_ID, ""},          {FIELD_CLIENT_KEY, "k.pem"},
+        {FIELD_USERNAME, "means nothing here"}};
+    for (size_t i = 0; i < ELEMENTS(wrong); i++) {
+        struct new_profile bad = good;
+        bad.values[wrong[i].field] = wrong[i].value;
+        assert_int_equal(config_ask(&bad), EXIT_USAGE);
+    }
+    struct new_profile name = good, grant = good, from = good, both = good, none = {.name = "a"};
     name.name = "-a";
-    plain.authority = "http://a.example";
-    line.client_id = "c\n[agent]";
-    none.client_secret = NULL; /* a service has one */
-    assert_int_equal(config_ask(&literal), EXIT_USAGE);
-    assert_int_equal(config_ask(&grant), EXIT_USAGE);
+    grant.grant = "implicit";
+    from.from = "entr";
+    both.values[FIELD_CLIENT_SECRET] = "stored";
+    both.values[FIELD_CLIENT_KEY] = "/k";
     assert_int_equal(config_ask(&name), EXIT_USAGE);
-    assert_int_equal(config_ask(&plain), EXIT_USAGE);
-    assert_int_equal(config_ask(&line), EXIT_USAGE);
+    assert_int_equal(config_ask(&grant), EXIT_USAGE);
+    assert_int_equal(config_ask(&from), EXIT_USAGE);
+    assert_int_equal(config_ask(&both), EXIT_USAGE);
     assert_int_equal(config_ask(&none), EXIT_USAGE);
-    none.grant = "device_code"; /* a person needs none */
-    assert_int_equal(config_ask(&none), EXIT_DONE);
 }
 
 static int without_a_terminal(void **state)
