@@ -251,7 +251,7 @@ def test_a_source_that_is_not_there(home, start_agent, mltoken, source, name):
 
 
 def test_the_environment_is_kept_only_for_such_a_profile(authority, home, start_agent, mltoken):
-    home.config({"p": {"grant": "static", "token": home.secret("x")}})
+    home.config({"p": {"grant": "static", "token": home.secret("x"), "header": "managed_identity: {token}"}})
     agent = start_agent(**environment(authority, "app_service"))
     assert SANITIZED or not agent.memory_has(authority.identity.secret.encode())
     home.config({"p": profile(source="app_service")})
