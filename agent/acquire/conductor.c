@@ -130,7 +130,7 @@ void conductor_end_watchers(struct entry *entry, const struct failure *why)
 }
 
 /* From the start after each, because any of them may go meanwhile; who comes now has the token already. */
-static void tell_watchers(struct flight *flight)
+void conductor_tell(struct flight *flight)
 {
     uint64_t round = ++flight->conductor->rounds;
     for (struct watcher *watcher = flight->entry->watchers; watcher;) {
@@ -416,7 +416,7 @@ static void land_tokens(struct flight *flight)
     set_failure(&flight->holder->signed_out, NULL);
     warn_of_end(flight->holder);
     log_event(LOG_LEVEL_DEBUG, "token fetched", "PROFILE", flight->profile->name, NULL);
-    tell_watchers(flight); /* before the waiters, who may become watchers, and have it then */
+    conductor_tell(flight); /* before the waiters, who may become watchers, and have it then */
     answer_waiters(flight, NULL);
 }
 

@@ -90,6 +90,8 @@ void conductor_forgive(struct conductor *, struct holder *);
 void conductor_replaced(struct conductor *, struct holder *);
 /* (Re)sets the timer of an entry's renewal. */
 void conductor_plan(struct conductor *, struct entry *);
+/* Tells who watches the flight's entry of its token. Any of them may make the entry go: then the flight has none. */
+void conductor_tell(struct flight *);
 /* Ends whoever watches it. */
 void conductor_end_watchers(struct entry *, const struct failure *why);
 /* What a flight brought: tokens (their strings may be taken) or a failure. */

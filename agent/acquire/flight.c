@@ -2,7 +2,9 @@
 
 #include "acquire/file_step.h"
 #include "acquire/lock.h"
+#include "acquire/note.h"
 #include "acquire/outgoing.h"
+#include "acquire/rotation.h"
 #include "acquire/secret_source.h"
 #include "acquire/signature.h"
 #include "acquire/signin.h"
@@ -366,6 +368,13 @@ static void take_verify(struct flight *flight)
         fail_internal(flight, r);
 }
 
+static void take_note(struct flight *flight)
+{
+    int r = flight->step.kind == STEP_NOTE ? note_keep(flight) : note_recall(flight);
+    if (r < 0)
+        fail_internal(flight, r);
+}
+
 static void take_prompt(struct flight *flight)
 {
     answer_later(flight, 0, NULL);
@@ -401,6 +410,8 @@ static void land(struct flight *flight)
         logout_landed(flight, !failure && flight->step.done.revoked, failure);
     else if (flight->op == GRANT_LOGIN)
         login_landed(flight, tokens, failure);
+    else if (flight->op == GRANT_ROTATE)
+        rotation_landed(flight, failure ? NULL : flight->step.done.slot, failure);
     else
         conductor_landed(conductor, flight, tokens, failure);
     flight_free(flight);
@@ -496,6 +507,10 @@ static void take_step(struct flight *flight)
         return;
     case STEP_SAVE:
         take_save(flight);
+        return;
+    case STEP_RECALL:
+    case STEP_NOTE:
+        take_note(flight);
         return;
     case STEP_DONE:
     case STEP_FAIL:

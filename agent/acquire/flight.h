@@ -8,6 +8,7 @@
 
 struct login;
 struct logout;
+struct rotation;
 
 struct flight {
     struct conductor *conductor;
@@ -27,8 +28,9 @@ struct flight {
     int64_t sent_ms, sent_wall_ms; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 
-    struct login *login;   /* LOGIN: who is told */
-    struct logout *logout; /* REVOKE: who is told; NULL when they have gone */
+    struct login *login;       /* LOGIN: who is told */
+    struct logout *logout;     /* REVOKE: who is told; NULL when they have gone */
+    struct rotation *rotation; /* ROTATE: the same */
 
     void *state; /* the machine's; NULL before start() */
     struct input input;

@@ -33,7 +33,7 @@ int flight_new(struct conductor *conductor, struct holder *holder, enum grant_op
     flight->sign_in = holder->sign_in;
     flight->since_ms = loop_now(conductor->loop);
     flight->op = op;
-    flight->serial = op != GRANT_LOGIN && (flight->profile->grant->ops & GRANT_LOGIN) != 0;
+    flight->serial = op == GRANT_ROTATE || (op != GRANT_LOGIN && (flight->profile->grant->ops & GRANT_LOGIN) != 0);
     flight->waiters.next = flight->waiters.previous = &flight->waiters;
     flight->ca_pem = BUFFER(LIMIT_RESPONSE);
     struct flight **place = &holder->flights;

@@ -1,6 +1,7 @@
 #include "acquire/lock.h"
 
 #include "acquire/flight.h"
+#include "acquire/rotation.h"
 #include "acquire/signin.h"
 #include "cleanup.h"
 #include "environment.h"
@@ -137,6 +138,8 @@ static void ground_flight(struct flight *flight, const struct failure *why)
     }
     if (flight->op == GRANT_LOGIN)
         login_landed(flight, NULL, why);
+    else if (flight->op == GRANT_ROTATE)
+        rotation_landed(flight, NULL, why); /* the next one goes on from what was noted */
     else if (flight->sent && flight->serial)
         return;
     else if (flight->op == GRANT_REVOKE)

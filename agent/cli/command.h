@@ -38,6 +38,7 @@ int command_status(struct context *, int argc, char **argv);
 int command_show(struct context *, int argc, char **argv);
 int command_verify(struct context *, int argc, char **argv);
 int command_secret(struct context *, int argc, char **argv);
+int command_rotate(struct context *, int argc, char **argv);
 int command_lock(struct context *, int argc, char **argv);
 int command_unlock(struct context *, int argc, char **argv);
 int command_exec(struct context *, int argc, char **argv);

@@ -18,6 +18,7 @@ static const struct command {
     {"show", command_show, "[PROFILE]", "show a token's claims and times"},
     {"verify", command_verify, "", "check a JWT from standard input"},
     {"secret", command_secret, "set|clear|list|move PROFILE ...", "keep a secret in the store"},
+    {"rotate", command_rotate, "PROFILE", "serve the other one of two keys, and renew the first"},
     {"lock", command_lock, "", "seal what the agent holds under a passphrase"},
     {"unlock", command_unlock, "[--new]", "open it; else the sealed files of the store"},
     {"exec", command_exec, "[PROFILE] -- COMMAND ...", "run a command with tokens in its environment"},

@@ -223,6 +223,8 @@ static int start(void *state, enum grant_op op, const struct input *input, const
         return login_start(&self->login, input, ret);
     case GRANT_REVOKE:
         return revocation_start(&self->revocation, input, ret);
+    case GRANT_ROTATE:
+        break;
     }
     return -EINVAL;
 }
@@ -237,6 +239,8 @@ static int next(void *state, const struct answer *answer, const struct tick *tic
         return login_next(&self->login, answer, tick, ret);
     case GRANT_REVOKE:
         return revocation_next(&self->revocation, answer, tick, ret);
+    case GRANT_ROTATE:
+        break;
     }
     return -EINVAL;
 }
@@ -253,6 +257,8 @@ static void end(void *state)
         break;
     case GRANT_REVOKE:
         revocation_end(&self->revocation);
+        break;
+    case GRANT_ROTATE:
         break;
     }
 }

@@ -19,7 +19,7 @@
 
 struct metadata;
 
-enum grant_op { GRANT_ACQUIRE = 1, GRANT_LOGIN = 2, GRANT_REVOKE = 4 };
+enum grant_op { GRANT_ACQUIRE = 1, GRANT_LOGIN = 2, GRANT_REVOKE = 4, GRANT_ROTATE = 8 };
 
 enum step_kind {
     STEP_METADATA, /* the authority's metadata -> answer.metadata; a profile that names every endpoint never asks */
@@ -32,6 +32,8 @@ enum step_kind {
     STEP_ASK,      /* LOGIN: what a person types for the prompt -> answer.body */
     STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
     STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
+    STEP_RECALL,   /* what a NOTE kept -> answer.body, empty when nothing was */
+    STEP_NOTE,     /* keeps a note beside the profile -> nothing; durable when answered */
     STEP_DONE,
     STEP_FAIL,
 };
@@ -63,6 +65,12 @@ struct sign_step {
     struct span key_password; /* data NULL: none */
 };
 
+/* ROTATE: which of two slots is served must outlive the agent, and not wait for anything else. */
+struct note_step {
+    const char *text;
+    const struct tokens *tokens; /* once it is kept, these are what the profile serves; NULL: what it served before */
+};
+
 struct step {
     enum step_kind kind;
     union {
@@ -73,11 +81,14 @@ struct step {
         struct read_step read;
         struct verify_step verify;
         struct sign_step sign;
+        struct note_step note;
+        bool quiet; /* RECALL: nobody is asked to unlock the store for it */
         const struct credential *save;
         struct {
-            struct tokens
-                *tokens;  /* the runner may take the strings (TAKE_PTR); NULL after REVOKE; its life is known */
-            bool revoked; /* REVOKE: the authority confirmed it */
+            struct tokens *tokens; /* the runner may take the strings (TAKE_PTR); NULL after REVOKE and ROTATE; its life
+                                      is known */
+            bool revoked;          /* REVOKE: the authority confirmed it */
+            const char *slot;      /* ROTATE: the one that is served now */
         } done;
         struct failure fail;
     };

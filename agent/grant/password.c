@@ -41,6 +41,8 @@ static int start(void *state, enum grant_op op, const struct input *input, const
         return password_login_start(&self->login, input, ret);
     case GRANT_REVOKE:
         return revocation_start(&self->revocation, input, ret);
+    case GRANT_ROTATE:
+        break;
     }
     return -EINVAL;
 }

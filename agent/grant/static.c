@@ -1,30 +1,35 @@
 /* A key or bearer token that somebody else issued, and nobody here can renew: it is read from where it is kept, and
  * refused after its end. Two slots let the next one be put in place before the last one ends: without `slot` the
- * primary is served, and the secondary once the primary has ended or is not there. What is read is good for some
- * minutes, so that a changed file is noticed. */
+ * primary is served, and the secondary once the primary has ended or is not there. Where the store has them, rotating
+ * prefers the other one from then on. What is read is good for some minutes, so that a changed file is noticed. */
 #include "authority/answer.h"
 #include "cleanup.h"
 #include "grant/exchange.h"
+#include "grant/slot.h"
 #include "text.h"
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 
-enum { PRIMARY, SECONDARY, SLOTS, REREAD_S = 300 };
+enum { PRIMARY = SLOT_PRIMARY, SECONDARY = SLOT_SECONDARY, REREAD_S = 300 };
 
-static const struct slot {
-    const char *name, *secret, *expires;
+static const struct place {
+    const char *secret, *expires;
 } slots[SLOTS] = {
-    {"primary", "token", "expires"},
-    {"secondary", "token_secondary", "expires_secondary"},
+    {"token", "expires"},
+    {"token_secondary", "expires_secondary"},
 };
 
 struct held {
     const struct input *input;
-    size_t slot;
-    int64_t end; /* of the slot that is being read */
+    enum grant_op op;
+    enum { RECALLING, READING, NOTING } phase;
+    size_t order[SLOTS]; /* which is preferred, then the other */
+    size_t place, slot;  /* of the one that is being read, and which it is */
+    int64_t end;         /* of it */
+    char note[SLOT_NOTE];
     struct tokens tokens;
-    struct failure missing; /* of the primary slot, when the secondary was tried after it */
+    struct failure missing; /* of the preferred slot, when the other was tried after it */
 };
 
 /* ---- settings ---- */
@@ -59,10 +64,8 @@ static const char *check_date(const char *value)
 
 static const char *check_slot(const char *value)
 {
-    for (size_t i = 0; i < SLOTS; i++)
-        if (strcmp(value, slots[i].name) == 0)
-            return NULL;
-    return "is primary or secondary; without it the secondary follows when the primary has ended";
+    return slot_check(value) ? "is primary or secondary; without it the secondary follows when the primary has ended"
+                             : NULL;
 }
 
 /* -1: it does not end, as far as anybody said. */
@@ -76,7 +79,7 @@ static int64_t end_of(const struct profile *profile, size_t slot)
 static size_t fixed_slot(const struct profile *profile)
 {
     const char *name = profile_setting(profile, "slot");
-    return !name ? SLOTS : strcmp(name, slots[PRIMARY].name) == 0 ? PRIMARY : SECONDARY;
+    return name ? slot_of(name) : SLOTS;
 }
 
 static bool is_configured(const struct profile *profile, size_t slot)
@@ -134,7 +137,9 @@ static int read_slot(struct held *held, size_t from, const struct tick *tick, st
 {
     const struct profile *profile = held->input->profile;
     size_t last = SLOTS;
-    for (size_t i = from; i < SLOTS; i++) {
+    size_t places = held->op == GRANT_ROTATE ? 1 : SLOTS; /* the one that was served is not what is rotated to */
+    for (size_t place = from; place < places; place++) {
+        size_t i = held->order[place];
         if (!is_configured(profile, i))
             continue;
         last = i;
@@ -142,6 +147,8 @@ static int read_slot(struct held *held, size_t from, const struct tick *tick, st
         if (held->end >= 0 && held->end <= tick->wall_s)
             continue;
         held->slot = i;
+        held->place = place;
+        held->phase = READING;
         *ret = (struct step){.kind = STEP_SECRET, .secret = slots[i].secret};
         return 0;
     }
@@ -150,13 +157,67 @@ static int read_slot(struct held *held, size_t from, const struct tick *tick, st
     return fail_ended(held, last, held->end, ret);
 }
 
+/* Why no note is kept of which one is served, or NULL. */
+static const char *not_rotatable(const struct profile *profile)
+{
+    if (fixed_slot(profile) != SLOTS)
+        return "slot in the configuration says which token is served: change it there, or remove it";
+    if (profile->token.kind == SOURCE_NONE || profile->token_secondary.kind == SOURCE_NONE)
+        return "there is but one token: have another one issued, put it in the other slot (token = stored and "
+               "token_secondary = stored, mltoken secret set), and rotate";
+    if (profile->token.kind != SOURCE_STORED || profile->token_secondary.kind != SOURCE_STORED)
+        return "its tokens are not both in the store: exchange them where they are, or set slot";
+    return NULL;
+}
+
+/* To rotate is to prefer the other one, if it is good. */
+static int recalled(struct held *held, const struct answer *answer, const struct tick *tick, struct step *ret)
+{
+    if (answer->error)
+        return step_fail_answer(ret, answer, FAILURE_STORE_UNAVAILABLE, "which slot is served");
+    enum slot first = slots_read(answer->body, NULL).served;
+    if (held->op == GRANT_ROTATE)
+        first = slot_other(first);
+    held->order[0] = first;
+    held->order[1] = slot_other(first);
+    return read_slot(held, 0, tick, ret);
+}
+
+static int note(struct held *held, struct step *ret)
+{
+    const struct slots now = {.served = held->slot};
+    slots_write(&now, NULL, held->note);
+    held->phase = NOTING;
+    *ret = (struct step){.kind = STEP_NOTE, .note = {.text = held->note, .tokens = &held->tokens}};
+    return 0;
+}
+
+static int noted(struct held *held, const struct answer *answer, struct step *ret)
+{
+    if (answer->error)
+        return step_fail_answer(ret, answer, FAILURE_STORE_UNAVAILABLE, "which slot is served");
+    *ret = (struct step){.kind = STEP_DONE, .done = {.slot = slot_name(held->slot)}};
+    return 0;
+}
+
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
 {
     struct held *held = state;
-    if (op != GRANT_ACQUIRE)
-        return -EINVAL;
+    struct failure why;
     held->input = input;
-    return read_slot(held, PRIMARY, tick, ret);
+    held->op = op;
+    held->order[0] = PRIMARY;
+    held->order[1] = SECONDARY;
+    const char *problem = op == GRANT_ROTATE ? not_rotatable(input->profile) : NULL;
+    if (problem) {
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "%s", problem);
+        return step_fail(ret, &why);
+    }
+    if (not_rotatable(input->profile))
+        return read_slot(held, 0, tick, ret);
+    held->phase = RECALLING;
+    *ret = (struct step){.kind = STEP_RECALL};
+    return 0;
 }
 
 static int serve(struct held *held, struct span value, const struct tick *tick, struct step *ret)
@@ -181,6 +242,8 @@ static int serve(struct held *held, struct span value, const struct tick *tick, 
                                    .refresh_life_s = -1};
     if (!held->tokens.access_token || !held->tokens.type)
         return -ENOMEM;
+    if (held->op == GRANT_ROTATE)
+        return note(held, ret);
     *ret = (struct step){.kind = STEP_DONE, .done = {.tokens = &held->tokens}};
     return 0;
 }
@@ -188,13 +251,17 @@ static int serve(struct held *held, struct span value, const struct tick *tick, 
 static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
     struct held *held = state;
+    if (held->phase == RECALLING)
+        return recalled(held, answer, tick, ret);
+    if (held->phase == NOTING)
+        return noted(held, answer, ret);
     if (!answer->error)
         return serve(held, answer->body, tick, ret);
     int r = step_fail_answer(ret, answer, FAILURE_SECRET_MISSING, slots[held->slot].secret);
-    if (r < 0 || held->slot != PRIMARY || ret->fail.kind != FAILURE_SECRET_MISSING)
+    if (r < 0 || held->op == GRANT_ROTATE || held->place > 0 || ret->fail.kind != FAILURE_SECRET_MISSING)
         return r;
     held->missing = ret->fail;
-    return read_slot(held, SECONDARY, tick, ret);
+    return read_slot(held, 1, tick, ret);
 }
 
 static void end(void *state)
@@ -210,7 +277,7 @@ static const struct key keys[] = {{.name = "expires", .check = check_date},
 
 const struct grant grant_static = {
     .name = "static",
-    .ops = GRANT_ACQUIRE,
+    .ops = GRANT_ACQUIRE | GRANT_ROTATE,
     .state_size = sizeof(struct held),
     .keys = keys,
     .check = check,

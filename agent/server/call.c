@@ -218,6 +218,7 @@ struct call *call_free(struct call *call)
     watcher_cancel(&call->watcher);
     login_cancel(&call->login);
     logout_cancel(&call->logout);
+    rotation_cancel(&call->rotation);
     verification_cancel(call->verification);
     errand_cancel(call->errand);
     lock_call_cancel(&call->lock);

@@ -5,6 +5,7 @@
 
 #include "acquire/errand.h"
 #include "acquire/lock.h"
+#include "acquire/rotation.h"
 #include "acquire/signin.h"
 #include "acquire/verification.h"
 #include "json.h"
@@ -30,6 +31,7 @@ struct call {
     bool watching;
     struct login login;
     struct logout logout;
+    struct rotation rotation;
     struct verification *verification;
     struct errand *errand;
     struct lock_call lock;
@@ -84,6 +86,7 @@ void method_verify(struct call *, json_object *);
 void method_list_secrets(struct call *, json_object *);
 void method_set_secret(struct call *, json_object *);
 void method_move_secrets(struct call *, json_object *);
+void method_rotate(struct call *, json_object *);
 void method_lock(struct call *, json_object *);
 void method_unlock(struct call *, json_object *);
 void method_status(struct call *, json_object *);

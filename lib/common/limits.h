@@ -34,6 +34,7 @@
 /* the client */
 #define LIMIT_CALL_MS          30000             /* default deadline of a call */
 #define LIMIT_LOGIN_MS         (30L * 60 * 1000) /* ... of a sign-in */
+#define LIMIT_ROTATION_MS      (15L * 60 * 1000) /* ... of a rotation: longer than LIMIT_OPERATION_S */
 #define LIMIT_CONNECT_PAUSE_MS 20                /* between tries while the agent's queue is full */
 
 /* configuration (INTERFACE section 3) */
@@ -147,6 +148,10 @@
 #define LIMIT_DOCUMENTS       1024 /* metadata documents and key sets kept */
 #define LIMIT_JWKS_AGE_MS     (24L * 3600 * 1000)
 #define LIMIT_JWKS_REFETCH_MS 60000 /* for an unknown key id, at most so often */
+
+/* operations of Azure Resource Manager that go on behind their answer (WIRE section 4) */
+#define LIMIT_OPERATION_S        600 /* then it is given up */
+#define DEFAULT_OPERATION_POLL_S 5   /* where no Retry-After says when to look again */
 
 /* Machine Learning Server: what its documentation says of a sign-in (WIRE section 3); its answers do not */
 #define MLSERVER_IDLE_S  (14L * 24 * 3600) /* a refresh token that is not used */

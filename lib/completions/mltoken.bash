@@ -48,7 +48,7 @@ _mltoken() {
     esac
     case $command in
     '')
-        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify secret lock unlock exec config log doctor $options --version" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "get login logout status show verify secret rotate lock unlock exec config log doctor $options --version" -- "$current")
         return
         ;;
     get) options+=' --scope --resource --audience --claims --min-valid --refresh --login --timeout --header --curl' ;;

@@ -18,6 +18,7 @@ _mltoken() {
             '(-h --help)'{-h,--help}'[help]')
     commands=('get:print a token' 'login:sign in' 'logout:sign out' 'status:show the agent and its profiles'
               'show:show claims and times' 'verify:check a JWT from standard input' 'secret:keep a secret in the store'
+              'rotate:serve the other one of two keys'
               'lock:seal what the agent holds' 'unlock:open what was sealed'
               'exec:run a command with tokens'
               'config:begin, check or find the configuration' 'log:show which programs were handed or denied tokens'
@@ -35,7 +36,7 @@ _mltoken() {
             '1:profile:_mltoken_profiles' ;;
         logout) _arguments $global '--all[every profile]' '1:profile:_mltoken_profiles' ;;
         show) _arguments $global '--remote[ask the authority]' '1:profile:_mltoken_profiles' ;;
-        status | doctor) _arguments $global '1:profile:_mltoken_profiles' ;;
+        status | doctor | rotate) _arguments $global '1:profile:_mltoken_profiles' ;;
         log) _arguments $global '--since[from then on]:time' '-n[the last lines]:lines' '1:profile:_mltoken_profiles' ;;
         verify) _arguments $global '--profile[profile]:profile:_mltoken_profiles' '--audience[audience]:audience' ;;
         secret) _arguments $global '1:what:(set clear list move)' '2:profile:_mltoken_profiles' \

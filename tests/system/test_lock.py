@@ -84,7 +84,7 @@ METHODS = {
     "GetToken": {"profile": "me"}, "Show": {"profile": "me"}, "Logout": {"profile": "me"}, "Logout ": {"all": True},
     "SetSecret": {"profile": "p", "name": "client_secret", "value": "x"}, "ListSecrets": {"profile": "p"},
     "MoveSecrets": {"profile": "p", "store": "memory"}, "Lock": {"passphrase": RIGHT}, "Watch": {"profile": "me"},
-    "Login": {"profile": "me"}, "Answer": {"session": "0" * 32, "value": "x"},
+    "Rotate": {"profile": "p"}, "Login": {"profile": "me"}, "Answer": {"session": "0" * 32, "value": "x"},
     "Unlock": {"passphrase": RIGHT, "new": True},
 }
 

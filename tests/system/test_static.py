@@ -1,9 +1,13 @@
 """grant = static: a key or bearer that somebody else issued, in two slots, with an end."""
 
 import json
+import os
+import signal
 import time
 
 import pytest
+
+from harness import service
 
 DAY = 86400
 
@@ -150,3 +154,91 @@ def test_what_no_header_can_carry(home, start_agent, mltoken, value):
     result = mltoken("get", "k")
     assert result.code == 3 and result.out == "", result.err
     assert value not in result.err + agent.log()
+
+
+# ---- two slots in the store, rotated ----
+
+
+def two(home, start_agent, mltoken, **more):
+    """Two keys in a store that outlives the agent; the primary is served."""
+    home.config({"k": {"grant": "static", "token": "stored", "token_secondary": "stored", "store": "file", **more}},
+                {"key_file": home.write("key", os.urandom(32).hex())})
+    agent = start_agent()
+    assert mltoken("secret", "set", "k", "token", input="firstMARK").code == 0
+    assert mltoken("secret", "set", "k", "token_secondary", input="secondMARK").code == 0
+    assert mltoken("get", "k").out == "firstMARK\n"
+    return agent
+
+
+def test_rotating_serves_the_other_slot_also_after_a_restart(home, start_agent, mltoken, varlink):
+    agent = two(home, start_agent, mltoken)
+    watch = varlink().more("Watch", profile="k")
+    assert next(watch)["token"]["value"] == "firstMARK"
+    result = mltoken("rotate", "k")
+    assert result.code == 0 and "secondary is served" in result.out, result.err
+    assert next(watch)["token"]["value"] == "secondMARK"
+    assert mltoken("get", "k").out == "secondMARK\n"
+    assert mltoken("get", "k", "--refresh").out == "secondMARK\n"
+    agent.expect_exit = -signal.SIGKILL
+    os.kill(agent.pid, signal.SIGKILL)
+    agent.process.wait()
+    start_agent()
+    assert mltoken("get", "k").out == "secondMARK\n"
+    assert mltoken("--json", "rotate", "k").json() == {"slot": "primary"}
+    assert mltoken("get", "k").out == "firstMARK\n"
+
+
+def test_a_slot_that_is_not_there_is_not_rotated_to(home, start_agent, mltoken):
+    two(home, start_agent, mltoken)
+    assert mltoken("secret", "clear", "k", "token_secondary").code == 0
+    refused = mltoken("rotate", "k")
+    assert refused.code == 3 and "token_secondary" in refused.err, refused.err
+    assert mltoken("get", "k", "--refresh").out == "firstMARK\n"
+
+
+def test_a_slot_that_has_ended_is_not_rotated_to(home, start_agent, mltoken):
+    two(home, start_agent, mltoken, expires_secondary=day(-2))
+    refused = mltoken("rotate", "k")
+    assert refused.code == 3 and "token_secondary ended" in refused.err, refused.err
+    assert mltoken("get", "k", "--refresh").out == "firstMARK\n"
+
+
+def test_after_rotating_the_end_of_the_one_leaves_the_other(home, start_agent, mltoken):
+    two(home, start_agent, mltoken)
+    assert mltoken("rotate", "k").code == 0
+    assert mltoken("secret", "clear", "k", "token_secondary").code == 0
+    assert mltoken("get", "k").out == "firstMARK\n"
+
+
+@pytest.mark.parametrize("more, words", [({"slot": "primary"}, "slot in the configuration"),
+                                         ({"token_secondary": None}, "but one token")])
+def test_what_cannot_be_rotated_says_what_to_do(home, start_agent, mltoken, more, words):
+    home.config({"k": {"grant": "static", "token": "stored", "token_secondary": "stored", "store": "memory", **more},
+                 "f": keyed(home, token_secondary=home.secret("other", "other"))})
+    start_agent()
+    refused = mltoken("rotate", "k")
+    assert refused.code == 3 and words in refused.err, refused.err
+    refused = mltoken("rotate", "f")
+    assert refused.code == 3 and "not both in the store" in refused.err
+    assert mltoken("rotate").code == 2 and mltoken("rotate", "nobody").code == 3
+
+
+def test_a_grant_without_slots_is_not_rotated(authority, home, start_agent, mltoken):
+    home.config({"svc": service(authority, home)})
+    start_agent()
+    refused = mltoken("rotate", "svc")
+    assert refused.code == 3 and "get --refresh" in refused.err
+
+
+def test_a_store_that_cannot_keep_the_slot_leaves_the_old_one_served(home, start_agent, mltoken):
+    two(home, start_agent, mltoken)
+    folder = os.path.join(home.state, "mltoken")
+    place = os.path.join(folder, "k.sealed")
+    os.rename(place, place + ".aside")
+    os.mkdir(place)
+    refused = mltoken("rotate", "k")
+    os.rmdir(place)
+    os.rename(place + ".aside", place)
+    assert refused.code == 8, refused.err
+    assert mltoken("get", "k").out == "firstMARK\n"
+    assert mltoken("get", "k", "--refresh").out == "firstMARK\n"
