@@ -61,8 +61,10 @@ static int check(struct context *context, int argc, char **argv)
 static int help(void)
 {
     struct buffer text = BUFFER(1024);
-    buffer_text(&text, "Usage: mltoken config new|check|path\n\n"
+    buffer_text(&text, "Usage: mltoken config new|import-mlserver|check|path\n\n"
                        "  new            write a starting configuration, or add a profile to one\n"
+                       "  import-mlserver [FILE]\n"
+                       "                 make a profile of a context dictionary for Machine Learning Server\n"
                        "  check [FILE]   check the configuration\n"
                        "  path           print where it is\n");
     return output_write(&text);
@@ -70,8 +72,8 @@ static int help(void)
 
 int command_config(struct context *context, int argc, char **argv)
 {
-    static const char *const names[] = {"new", "check", "path"};
-    static int (*const runs[])(struct context *, int, char **) = {config_new, check, path};
+    static const char *const names[] = {"new", "import-mlserver", "check", "path"};
+    static int (*const runs[])(struct context *, int, char **) = {config_new, config_import, check, path};
     int i = 1;
     for (; i < argc && argv[i][0] == '-'; i++) {
         if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
@@ -83,7 +85,7 @@ int command_config(struct context *context, int argc, char **argv)
             return r;
     }
     if (i >= argc) {
-        complain("config: new, check or path? see mltoken config -h");
+        complain("config: new, import-mlserver, check or path? see mltoken config -h");
         return EXIT_USAGE;
     }
     for (size_t k = 0; k < ELEMENTS(names); k++)

@@ -84,3 +84,4 @@ int config_write(const char *command, const char *path, const struct new_profile
 void config_next(const struct context *, const struct new_profile *);
 /* config_new.c, config_import.c */
 int config_new(struct context *, int argc, char **argv);
+int config_import(struct context *, int argc, char **argv);

@@ -67,7 +67,7 @@ _mltoken() {
         ;;
     config)
         if ((COMP_CWORD == i + 1)); then
-            mapfile -t COMPREPLY < <(compgen -W 'new check path' -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W 'new import-mlserver check path' -- "$current")
             return
         fi
         case ${COMP_WORDS[i + 1]} in
@@ -75,6 +75,7 @@ _mltoken() {
             options+=' --from --list --profile --grant --authority --tenant --client-id --client-secret --client-certificate'
             options+=' --client-key --client-assertion-file --username --password --token --expires --resource --scope --header'
             ;;
+        import-mlserver) options+=' --profile --grant --password' ;;
         check)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return

@@ -52,7 +52,7 @@ complete -c mltoken -n '__mltoken_in verify' -l profile -x -a '(__mltoken_profil
 complete -c mltoken -n '__mltoken_in exec' -l env -x -d 'NAME or NAME=PROFILE'
 complete -c mltoken -n '__mltoken_in log' -l since -x -d 'from then on'
 complete -c mltoken -n '__mltoken_in log' -s n -x -d 'the last lines'
-complete -c mltoken -n '__mltoken_in config' -a 'new check path'
+complete -c mltoken -n '__mltoken_in config' -a 'new import-mlserver check path'
 complete -c mltoken -n '__mltoken_in new' -l grant -x -a 'client_credentials device_code mlserver password static'
 complete -c mltoken -n '__mltoken_in new' -l from -x -a "(mltoken config new --list 2>/dev/null | string replace -r ' .*' '')"
 complete -c mltoken -n '__mltoken_in new' -l list -d 'print what there is to begin from'

@@ -44,7 +44,7 @@ _mltoken() {
         lock) _arguments $global ;;
         unlock) _arguments $global '--new[set the passphrase of the sealed files]' ;;
         exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
-        config) _arguments $global '1:what:(new check path)' '--profile[name]:name' \
+        config) _arguments $global '1:what:(new import-mlserver check path)' '--profile[name]:name' \
             '--from[system]:system:(azure-openai azureml azure-management entra mlserver mlserver-entra keycloak scim)' \
             '--list[print what there is to begin from]' \
             '--grant[grant]:grant:(client_credentials device_code mlserver password static)' \

@@ -187,3 +187,91 @@ def test_the_listing_says_what_is_stored(authority, home, start_agent, mltoken):
     start_agent()
     listed = {s["name"]: s["stored"] for s in json.loads(mltoken("secret", "list", "p", "--json").ok().out)}
     assert listed == {"client_secret": False, "password": True}
+
+
+# the context dictionary of Machine Learning Server's Python client
+
+WEB, NATIVE = "0d4d1b1e-0000-4000-8000-00000000cafe", "5a4ce2b9-0000-4000-8000-00000000beef"
+CONTEXT = {"authuri": "https://login.windows.net", "tenant": "contoso.com", "clientid": NATIVE, "resource": WEB}
+PASTED = {"python": f"""context = {{ # for the model
+    'authuri': "https://login.windows.net",
+    'tenant': 'contoso.com',  # ours
+    'clientid': '{NATIVE}',
+    'resource': '{WEB}',
+    'username': 'alice@contoso.com',
+    'password': 'hunter2MARK',
+    'timeout': 30, 'proxy': None,
+}}
+""", "json": json.dumps({**CONTEXT, "username": "alice@contoso.com", "password": "hunter2MARK", "x": True}),
+          "one line": repr({**CONTEXT, "username": "alice@contoso.com", "password": "hunter2MARK"}),
+          "escapes": json.dumps({**CONTEXT, "username": "alice@contoso.com", "password": "\"'\\/hunter2MARK"})
+          .replace("https://", "https:\\/\\/")}
+
+
+def imported(mltoken, given, *args):
+    return mltoken("config", "import-mlserver", *args, input=given)
+
+
+@pytest.mark.parametrize("form", PASTED)
+def test_a_context_dictionary_becomes_a_profile(home, mltoken, form):
+    result = imported(mltoken, PASTED[form]).ok()
+    assert "next: mltoken login mlserver\n" in result.err and "not taken over" in result.err
+    profile = dict(re.findall(r"^(\w+) += (.*)$", text(home).partition("[profile mlserver]")[2], re.M))
+    assert profile == {"grant": "device_code", "authority": "https://login.windows.net", "dialect": "entra_v1",
+                       "tenant": "contoso.com", "client_id": NATIVE, "resource": WEB}
+    mltoken("config", "check").ok()
+    assert "hunter2MARK" not in text(home) + result.out + result.err
+    path = home.write("context.py", PASTED[form])
+    result = mltoken("config", "import-mlserver", path, "--profile", "robot", "--grant", "password").ok()
+    assert "next: mltoken secret set robot password, then: mltoken get robot\n" in result.err
+    profile = dict(re.findall(r"^(\w+) += (.*)$", text(home).partition("[profile robot]")[2], re.M))
+    assert profile["username"] == "alice@contoso.com" and profile["password"] == "stored"
+    mltoken("config", "check").ok()
+    assert "hunter2MARK" not in text(home)
+
+
+def test_an_imported_profile_gets_tokens(authority, home, start_agent, mltoken):
+    client = NATIVE
+    authority.add_client(client, grants=("device_code", "refresh_token"), interval=1, auto_approve="alice",
+                         refresh_token="always")
+    imported(mltoken, repr({**CONTEXT, "authuri": authority.http, "clientid": client}), "--profile", "ml").ok()
+    start_agent()
+    mltoken("login", "ml", "--json").ok()
+    mltoken("get", "ml").ok()
+    sent = authority.requests("device")[0]
+    assert sent.path == "/contoso.com/oauth2/devicecode" and sent.form["resource"] == WEB and "scope" not in sent.form
+
+
+LONG = "x" * 2049
+UNREADABLE = {"nothing": ("", "nothing to read"), "no dictionary": ("print('x')", "dictionary"), "a list": ("[]", "dictionary"),
+              "not closed": (repr(CONTEXT)[:-1], "comma"), "no quotes": ("{authuri: 1}", "quotes"),
+              "an open text": ("{'authuri': 'https://a", "does not end"), "code": ("{'authuri': os.environ['X']}", "comma"),
+              "a call": ("{'authuri': __import__('os').system('x')}", "comma"), "nested": ("{'authuri': {}}", "text in quotes"),
+              "more behind": (repr(CONTEXT) + "; print(1)", "follows"), "twice": ("{'tenant': 'a', 'tenant': 'b'}", "twice"),
+              "long text": ("{'tenant': '" + LONG + "'}", "2048"), "long input": ("{" + " " * 16385 + "}", "longer"),
+              "an escape": (r"{'tenant': '\x41'}", "escapes"), "a control character": ("{'tenant': 'a\tb'}", "control"),
+              "two lines": ("{'tenant': 'a\nb'}", "does not end"), "many": ("{" + "'a': 1, " * 65 + "}", "more members"),
+              "no tenant": (repr({k: v for k, v in CONTEXT.items() if k != "tenant"}), "tenant: it is missing"),
+              "a template": (repr({**CONTEXT, "resource": "{{WEB_APP_CLIENT_ID}}"}), "resource"),
+              "an address": (repr({**CONTEXT, "resource": "https://a.example"}), "resource"),
+              "plain http": (repr({**CONTEXT, "authuri": "http://login.windows.net"}), "authuri"),
+              "a bad tenant": (repr({**CONTEXT, "tenant": "a b"}), "tenant")}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_no_context_is_writes_nothing(home, mltoken, case):
+    given, said = UNREADABLE[case]
+    assert said in imported(mltoken, given).failed(2)
+    assert not os.path.exists(home.config_path)
+
+
+def test_import_options(home, mltoken):
+    imported(mltoken, PASTED["json"], "--grant", "static").failed(2)
+    imported(mltoken, PASTED["json"], "--password", "file:/x").failed(2)
+    assert "hunter2" not in imported(mltoken, PASTED["json"], "--grant", "password", "--password", "hunter2").failed(2)
+    assert "username" in imported(mltoken, repr(CONTEXT), "--grant", "password").failed(2)
+    assert not os.path.exists(home.config_path)
+    imported(mltoken, repr(CONTEXT)).ok()
+    before = text(home)
+    assert "already" in imported(mltoken, repr(CONTEXT)).failed(3)
+    assert text(home) == before
