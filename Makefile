@@ -65,7 +65,7 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
+.PHONY: all impatient install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
@@ -144,6 +144,18 @@ $(BUILD)/unit/test_cli: $(CLI_SRC)
 
 unit: $(UNIT)
 
+# an agent that gives up after seconds where the other waits for minutes; tests copy it
+IMPATIENT := $(patsubst %,$(BUILD)/impatient/%.o,process lock_on)
+
+$(IMPATIENT): $(BUILD)/impatient/%.o: agent/store/%.c tests/system/impatient.h $(BUILD)/flags.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CPPFLAGS_) -include tests/system/impatient.h $(CFLAGS_) -c $< -o $@
+
+$(BUILD)/impatient/mltoken-agent-main: $(call objects,agent/main.c) $(IMPATIENT) $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
+	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
+
+impatient: $(BUILD)/impatient/mltoken-agent-main
+
 # ---- the targets of people ---------------------------------------------------------------------------------------
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \
                 libsecret-1-dev ca-certificates python3 openssl
@@ -172,7 +184,7 @@ demo:
 
 check:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST)"
-	@$(MAKE) --no-print-directory -j2 all unit
+	@$(MAKE) --no-print-directory -j2 all unit impatient
 	@MLTOKEN_BUILD=$(abspath $(BUILD)) MLTOKEN_SAN=$(SAN) $(PYTHON) tests/check.py $(CHECK)
 
 # kill -9 at every call of a rotation, and at so many random instants: prints what each cost

@@ -24,6 +24,7 @@ static void bury(struct corpse *corpse)
 {
     watch_stop(&corpse->watch);
     timer_stop(&corpse->grace);
+    corpse->said = said_free(corpse->said);
     close(corpse->pidfd);
     corpse->pid = 0;
 }
@@ -60,9 +61,10 @@ static void lay_out(struct child *child, bool gently)
     (void)kill(child->pid, gently ? SIGTERM : SIGKILL);
     if (waitpid(child->pid, NULL, WNOHANG) == child->pid || !corpse) {
         close_cleanup(&child->pidfd);
+        child->said = said_free(child->said);
         return;
     }
-    *corpse = (struct corpse){.pidfd = child->pidfd, .pid = child->pid};
+    *corpse = (struct corpse){.pidfd = child->pidfd, .pid = child->pid, .said = TAKE_PTR(child->said)};
     if (gently && timer_start(child->loop, &corpse->grace, loop_now(child->loop) + GRACE_MS, on_grace, corpse) < 0)
         on_grace(corpse);
     (void)watch_start(child->loop, &corpse->watch, corpse->pidfd, EPOLLIN, on_dead, corpse);
@@ -150,7 +152,7 @@ static void free_environment(char **entries)
     free(entries);
 }
 
-static int spawn(struct child *child, const char *path, const char *setting, int fd)
+static int spawn(struct child *child, const char *path, const char *setting, int fd, int error_fd)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -172,7 +174,7 @@ static int spawn(struct child *child, const char *path, const char *setting, int
     if (r == 0)
         r = posix_spawn_file_actions_adddup2(&actions, fd, 1);
     if (r == 0)
-        r = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+        r = posix_spawn_file_actions_adddup2(&actions, error_fd, 2);
     if (r == 0)
         r = posix_spawnattr_setsigmask(&attributes, &none);
     if (r == 0)
@@ -225,9 +227,14 @@ int child_start(struct child *child, const char *path, const char *setting, watc
         return -errno;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    int r = spawn(child, path, setting, pair[1]);
+    int error_fd = -1;
+    int r = said_new(child->loop, path, &error_fd, &child->said);
+    if (r == 0)
+        r = spawn(child, path, setting, pair[1], error_fd);
+    close_cleanup(&error_fd);
     close(pair[1]);
     if (r < 0) {
+        child->said = said_free(child->said);
         close(pair[0]);
         return r;
     }
@@ -240,6 +247,7 @@ int child_start(struct child *child, const char *path, const char *setting, watc
             (void)waitpid(child->pid, NULL, 0);
             close(child->fd);
             child->fd = -1;
+            child->said = said_free(child->said);
         }
         child_end(child, false);
     }

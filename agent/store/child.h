@@ -1,5 +1,6 @@
 /* A store program's process and its stream of frames (store/protocol.h): started with one socket, an environment of
- * its own and no other descriptor; ended without waiting for it. Embedded in whoever speaks to it, which owns it.
+ * its own and its standard error (store/said.h); ended without waiting for it. Embedded in whoever speaks to it, which
+ * owns it.
  *
  * What comes in may end the program, and with it what is in `in`: a frame is taken out before anybody acts on it. */
 #pragma once
@@ -7,6 +8,7 @@
 #include "buffer.h"
 #include "loop/loop.h"
 #include "store/protocol.h"
+#include "store/said.h"
 
 enum { CHILD_CORPSES = 4 /* programs that were ended and are not gone: what they wait for never comes */ };
 
@@ -14,6 +16,7 @@ enum { CHILD_CORPSES = 4 /* programs that were ended and are not gone: what they
 struct corpse {
     struct watch watch;
     struct timer grace;
+    struct said *said;
     int pidfd;
     pid_t pid;
 };
@@ -23,6 +26,7 @@ struct child {
     int fd, pidfd; /* -1: it does not run */
     pid_t pid;
     struct watch on_bytes, on_end;
+    struct said *said; /* NULL: its standard error is nobody's */
     struct buffer in, out;
     size_t sent;
     struct corpse corpses[CHILD_CORPSES];

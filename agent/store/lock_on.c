@@ -18,11 +18,13 @@ struct lock_on {
     unsigned wanted; /* of SUSPEND and SESSION */
     struct child child;
     bool greeted, listening;
-    uint64_t asked; /* the id of the request under way; 0: none */
+    uint64_t asked;  /* the id of the request under way; 0: none */
+    uint64_t pinged; /* the same of a ping, which waits for nothing else, nor anything else for it */
+    bool late;       /* its answer is; the computer may have slept meanwhile */
     uint64_t last_id;
     unsigned pending, telling; /* events that nothing was done about yet; those that op=lock is told for */
     int64_t since_ms, locked_ms, pause_ms;
-    struct timer deadline, start, act;
+    struct timer deadline, start, act, ping;
     char trouble[LIMIT_TEXT]; /* why it does not listen, or what does not work all the same; "" */
 };
 
@@ -43,9 +45,10 @@ static void end_program(struct lock_on *lock_on)
 {
     timer_stop(&lock_on->deadline);
     timer_stop(&lock_on->act);
+    timer_stop(&lock_on->ping);
     child_end(&lock_on->child, false);
     lock_on->greeted = lock_on->listening = false;
-    lock_on->asked = 0;
+    lock_on->asked = lock_on->pinged = 0;
     lock_on->pending = lock_on->telling = 0;
 }
 
@@ -72,17 +75,56 @@ static void on_deadline(void *arg)
     rest(arg, "the program that listens to logind does not answer");
 }
 
-static int request(struct lock_on *lock_on, const char *op, const char *events)
+static int send_request(struct lock_on *lock_on, const char *op, const char *events)
 {
     char id[24];
     (void)snprintf(id, sizeof(id), "%llu", (unsigned long long)++lock_on->last_id);
     const struct store_field fields[] = {{"id", id}, {"op", op}, {"events", events}};
-    int r = child_send(&lock_on->child, fields, ELEMENTS(fields), (struct span){0});
+    return child_send(&lock_on->child, fields, ELEMENTS(fields), (struct span){0});
+}
+
+static int request(struct lock_on *lock_on, const char *op, const char *events)
+{
+    int r = send_request(lock_on, op, events);
     if (r < 0)
         return r;
     lock_on->asked = lock_on->last_id;
     return timer_start(lock_on->loop, &lock_on->deadline, loop_now(lock_on->loop) + LIMIT_STORE_MS, on_deadline,
                        lock_on);
+}
+
+/* ---- is it still there? one that was stopped would not tell of the next sleep ---- */
+
+static void on_ping(void *arg);
+
+static void plan_ping(struct lock_on *lock_on, int64_t wait_ms)
+{
+    if (timer_start(lock_on->loop, &lock_on->ping, loop_now(lock_on->loop) + wait_ms, on_ping, lock_on) < 0)
+        rest(lock_on, "out of memory");
+}
+
+static void on_ping(void *arg)
+{
+    struct lock_on *lock_on = arg;
+    if (lock_on->pinged && lock_on->late) {
+        on_deadline(lock_on);
+        return;
+    }
+    lock_on->late = lock_on->pinged != 0;
+    if (!lock_on->pinged && send_request(lock_on, "ping", NULL) < 0) {
+        rest(lock_on, "out of memory");
+        return;
+    }
+    if (!lock_on->pinged)
+        lock_on->pinged = lock_on->last_id;
+    plan_ping(lock_on, LIMIT_STORE_MS);
+}
+
+static void take_pong(struct lock_on *lock_on)
+{
+    lock_on->pinged = 0;
+    lock_on->late = false;
+    plan_ping(lock_on, LIMIT_PING_MS);
 }
 
 /* ---- what it says ---- */
@@ -142,6 +184,7 @@ static void take_answer(struct lock_on *lock_on, const struct store_frame *frame
         log_event(LOG_LEVEL_INFO, "lock_on listens", "EVENTS", words[lock_on->wanted], "REASON",
                   *lock_on->trouble ? lock_on->trouble : NULL, NULL);
         changed(lock_on);
+        plan_ping(lock_on, LIMIT_PING_MS);
     }
     plan(lock_on);
 }
@@ -159,6 +202,9 @@ static void take_frame(struct lock_on *lock_on, const struct store_frame *frame)
     } else if (lock_on->asked && store_frame_text(frame, "result") &&
                store_frame_number(frame, "id", 0, &number) == 0 && number == lock_on->asked) {
         take_answer(lock_on, frame);
+    } else if (lock_on->pinged && store_frame_text(frame, "result") &&
+               store_frame_number(frame, "id", 0, &number) == 0 && number == lock_on->pinged) {
+        take_pong(lock_on);
     } else {
         rest(lock_on, "the program that listens to logind said what it was not asked");
     }

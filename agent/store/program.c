@@ -296,6 +296,10 @@ static void dispatch(struct store_program *program, const struct store_frame *fr
             op = &ops[i];
     store_function *const *function =
         op ? (store_function *const *)(const void *)((const char *)functions + op->offset) : NULL;
+    if (wanted && strcmp(wanted, "ping") == 0) {
+        store_answer_ok(program, 0, (struct span){0});
+        return;
+    }
     if (!function || !*function) {
         store_answer_fail(program, "unsupported", "the %s store does not know how to %.32s", functions->name,
                           wanted ? wanted : "(nothing)");

@@ -2,8 +2,8 @@
  * configuration runs that program, from libexecdir/mltoken, so others can be added in any language.
  *
  * The program is started when it is first needed, with one stream socket as its descriptors 0 and 1 (2 goes to the
- * agent's log at debug level), `/` as directory, and an environment of what a store can need and no more: HOME,
- * XDG_STATE_HOME, XDG_RUNTIME_DIR, DBUS_SESSION_BUS_ADDRESS, DBUS_SYSTEM_BUS_ADDRESS, CREDENTIALS_DIRECTORY, and
+ * agent's log at debug level: store/said.h), `/` as directory, and an environment of what a store can need and no more:
+ * HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR, DBUS_SESSION_BUS_ADDRESS, DBUS_SYSTEM_BUS_ADDRESS, CREDENTIALS_DIRECTORY, and
  * MLTOKEN_KEY_FILE, which is key_file of [agent]. It ends when it reads the end of the stream. Both sides write frames:
  * four bytes, the big-endian length of what follows, at most LIMIT_STORE_FRAME; then lines KEY=VALUE, each ended by a
  * newline, then an empty line, then the value (any bytes, to the end of the frame). Keys are [a-z_]+ and come once,
@@ -21,6 +21,7 @@
  *   op=unlock  [new]; value: a passphrase        ok
  *   op=lock                                      ok
  *   op=watch   events                            ok[, reason]
+ *   op=ping                                      ok
  *
  *   result=ok|missing|bound|conflict|fail|waiting, id, version, kind, reason, more
  *
@@ -52,8 +53,10 @@
  * (words with a blank between them), and event=lost with a reason: nothing is watched for any more. The agent locks
  * itself and says so by op=lock; until it has answered that, the program writes no other event of that kind, and holds
  * the sleep back as long as it may. With the ok, `reason` says what does not work all the same. fail of kind
- * unavailable: there is nobody here to tell. The agent starts a program of its own for this, so that no other request
- * is in the way; any other frame that was not asked for ends a program.
+ * unavailable: there is nobody here to tell. From time to time the agent asks by op=ping whether it is still there,
+ * also while an op=lock is under way; one that does not answer is ended, and another started. The agent starts a
+ * program of its own for this, so that no other request is in the way; any other frame that was not asked for ends a
+ * program.
  *
  * This file is the frames alone: pure, used by both sides. */
 #pragma once

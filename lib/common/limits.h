@@ -99,6 +99,8 @@
 #define LIMIT_STORE_MS      10000  /* a store's answer */
 #define LIMIT_STORE_WAIT_MS 120000 /* the same while it waits for a person */
 #define LIMIT_STORE_HUSH_MS 5000   /* a person who was asked in vain is left in peace that long */
+#define LIMIT_STORE_SAID    200    /* lines of a store program's standard error that are logged ... */
+#define LIMIT_STORE_SAID_MS 10000  /* ... in that time */
 #define LIMIT_SECRET_NAME   32     /* "refresh_token", "client_secret" */
 #define LIMIT_STORE_SECRETS 32     /* of one profile in a sealed file */
 #define LIMIT_SEALED_FILE   (1024 * 1024)
@@ -107,11 +109,12 @@
 #define LIMIT_STORE_KEY     4096              /* a key file or a systemd credential */
 #define LIMIT_STORE_LOCK_MS 7000              /* waiting for another agent on the same files; below LIMIT_STORE_MS */
 #define LEAST_STORE_KEY     32
-#define LIMIT_BINDING       64   /* exactly: hexadecimal digits */
-#define LIMIT_STORE_ID      32   /* of a request */
-#define LIMIT_STORE_REASON  1024 /* a sentence of a store */
-#define LIMIT_LOCK_ON_MS    1000 /* between two times that lock_on locks */
-#define LIMIT_STORE_NAME    32   /* "keyring", or of a program that others wrote */
+#define LIMIT_BINDING       64    /* exactly: hexadecimal digits */
+#define LIMIT_STORE_ID      32    /* of a request */
+#define LIMIT_STORE_REASON  1024  /* a sentence of a store */
+#define LIMIT_LOCK_ON_MS    1000  /* between two times that lock_on locks */
+#define LIMIT_PING_MS       60000 /* from one time that lock_on's program is asked whether it is there to the next */
+#define LIMIT_STORE_NAME    32    /* "keyring", or of a program that others wrote */
 
 /* authorities */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */

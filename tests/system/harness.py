@@ -100,6 +100,16 @@ class Home:
             shutil.copy(os.path.join(HERE, "store_program.py"), os.path.join(directory, "mltoken-store-" + name))
         return directory
 
+    def impatient(self, *programs):
+        """An agent of our own whose store programs have seconds where others have minutes (impatient.h), and those programs
+        beside it."""
+        make = ["make", "-s", "-C", ROOT, "BUILD=" + BUILD, "impatient"]
+        subprocess.run([*make, "SAN=" + os.environ["MLTOKEN_SAN"]] if os.environ.get("MLTOKEN_SAN") else make, check=True)
+        directory = self.stores()
+        shutil.copy(program("impatient/mltoken-agent-main"), directory)
+        for name in programs:
+            shutil.copy(program(name), directory)
+
     def _dir(self, name):
         path = os.path.join(self.path, name)
         os.makedirs(path, mode=0o700, exist_ok=True)

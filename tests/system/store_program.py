@@ -66,6 +66,20 @@ def load(profile, name):
         return None
 
 
+def say():
+    """Writes the file `says` to the standard error; what that does not take is lost."""
+    with open(os.path.join(HERE, NAME + ".says"), "rb") as f:
+        data = f.read()
+    lost = 0
+    while data:
+        try:
+            data = data[os.write(2, data[:4096]):]
+        except BlockingIOError:
+            lost += len(data[:4096])
+            data = data[4096:]
+    note(f"lost {lost}")
+
+
 def keep(profile, name, version, binding, value):
     temporary = os.path.join(DATA, ".new")
     with open(temporary, "wb") as f:
@@ -141,6 +155,11 @@ def main():
         do = script()
         if do == "hang":
             time.sleep(600)
+        elif do in ("say", "say-die", "say-hang"):
+            say()
+            if do == "say-die":
+                os._exit(9)
+            time.sleep(600 if do == "say-hang" else 0)
         elif do == "die-before":
             os._exit(9)
         elif do == "wait":

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from authority.store import SECRET_PLAIN
-from harness import person, service, wait_until
+from harness import ROOT, person, service, wait_until
 from keyring_session import PASSWORD, Session, heard
 
 LOCKED = "the keyring is locked; unlock it in the window that it opens"
@@ -246,15 +246,23 @@ def test_who_does_not_wait_that_long_is_told_what_for(locked, session, mltoken):
         sentence(mltoken.finish(process).failed(6), name, "in time", LOCKED)
 
 
-def test_nobody_answers(locked, session, mltoken):
-    """The agent's own deadline, two minutes: of one window, for all who waited for it."""
+def test_two_minutes_are_a_persons():
+    """What the next test has seconds for."""
+    with open(os.path.join(ROOT, "lib/common/limits.h"), encoding="utf-8") as f:
+        assert re.search(r"^#define LIMIT_STORE_WAIT_MS 120000\b", f.read(), re.M)
+
+
+def test_nobody_answers(session, keyring, authority, home, start_agent, mltoken, varlink):
+    """The agent's own deadline: of one window, for all who waited for it."""
+    home.impatient("mltoken-store-keyring")
+    desk = Desk(session, authority, home, start_agent, mltoken, varlink)
+    session.lock()
     prompter = session.prompter("wait")
-    waiting = locked.asked("me", "--timeout", "300")
-    behind = locked.get("you", "--timeout", "300")
+    waiting = [desk.get(name, "--timeout", "300") for name in ("me", "you")]
     assert heard(prompter) == "asked password\n"
-    locked.served("keyring locked, nobody answers", waiting, behind)
-    for process, name in ((waiting, "me"), (behind, "you")):
-        sentence(mltoken.finish(process, timeout=200).failed(8), name, "keyring", "in vain")
+    said = [sentence(mltoken.finish(process, timeout=200).failed(8), name, "keyring", "waited 8 s in vain")
+            for process, name in zip(waiting, ("me", "you"))]
+    assert len(said) == 2 and "in vain" in desk.agent.log()
 
 
 PROFILES = 6

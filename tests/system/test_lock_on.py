@@ -404,6 +404,22 @@ def test_the_passphrase_that_was_used_last_locks(logind, serve, mltoken, opened)
         assert mltoken("get", "svc").ok().out == token and tokens(mltoken) == 1
 
 
+def test_one_that_was_stopped_is_noticed(logind, serve, home, mltoken):
+    """While nothing happens. One that answers stays."""
+    home.impatient("mltoken-store-keyring")
+    agent = serve()
+    wait_listening(mltoken)
+    pid, = listeners(agent)
+    time.sleep(4)  # pings that are answered
+    assert listeners(agent) == [pid]
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: listeners(agent) not in ([], [pid]))
+    assert "that listens to logind does not answer" in agent.log()
+    wait_listening(mltoken)
+    logind.sleep()
+    wait_until(lambda: locks(agent, SLEEP))
+
+
 def test_nobody_runs_unless_it_is_asked_for(logind, home, authority, start_agent, bus, mltoken):
     home.config({"svc": service(authority, home)}, {"store": "memory"})
     agent = start_agent(DBUS_SYSTEM_BUS_ADDRESS=bus.address)
