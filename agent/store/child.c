@@ -64,7 +64,8 @@ static void lay_out(struct child *child, bool gently)
         child->said = said_free(child->said);
         return;
     }
-    *corpse = (struct corpse){.pidfd = child->pidfd, .pid = child->pid, .said = TAKE_PTR(child->said)};
+    *corpse = (struct corpse){.pidfd = child->pidfd, .pid = child->pid, .said = child->said};
+    child->said = NULL;
     if (gently && timer_start(child->loop, &corpse->grace, loop_now(child->loop) + GRACE_MS, on_grace, corpse) < 0)
         on_grace(corpse);
     (void)watch_start(child->loop, &corpse->watch, corpse->pidfd, EPOLLIN, on_dead, corpse);

@@ -1,4 +1,5 @@
-/* What the agent's stores are compiled with once more, for tests: minutes become seconds. See harness.Home.impatient(). */
+/* What the agent's stores are compiled with once more, for tests: minutes become seconds. See harness.Home.impatient().
+ */
 #pragma once
 
 #include "limits.h"
