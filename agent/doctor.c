@@ -348,12 +348,15 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 {
     struct doctor *doctor = arg;
     const struct profile *profile = doctor->profile;
-    bool login = profile->grant && (profile->grant->ops & GRANT_LOGIN);
     if (error)
         say(doctor, verdict_of(why), "%s", why->reason);
     else if (!metadata->token_endpoint)
         say(doctor, BAD_CONFIGURATION, "the authority names no token_endpoint: set it, or check authority");
-    else if (login && !metadata->device_authorization_endpoint)
+    else if (profile->grant == &grant_authorization_code && !metadata->authorization_endpoint)
+        say(doctor, BAD_CONFIGURATION, "%s",
+            metadata->misplaced ? metadata->misplaced->reason
+                                : "the authority names no authorization_endpoint: set it");
+    else if (profile->grant == &grant_device_code && !metadata->device_authorization_endpoint)
         say(doctor, BAD_CONFIGURATION,
             "the authority names no device_authorization_endpoint: allow the device flow there, or set it");
     else

@@ -435,6 +435,7 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_TOKEN_ENDPOINT, "token_endpoint", token_endpoint, LIMIT_URL, read_url),
     KEY(KEY_DEVICE_AUTHORIZATION_ENDPOINT, "device_authorization_endpoint", device_authorization_endpoint, LIMIT_URL,
         read_url),
+    KEY(KEY_AUTHORIZATION_ENDPOINT, "authorization_endpoint", authorization_endpoint, LIMIT_URL, read_url),
     KEY(KEY_REVOCATION_ENDPOINT, "revocation_endpoint", revocation_endpoint, LIMIT_URL, read_url),
     KEY(KEY_JWKS_URI, "jwks_uri", jwks_uri, LIMIT_URL, read_url),
     KEY(KEY_DIALECT, "dialect", dialect, LIMIT_CODE, read_dialect),
@@ -483,7 +484,7 @@ int key_find(struct span name)
 int keys_check_endpoints(const struct profile *profile, int *ret_key, char problem[static LIMIT_TEXT])
 {
     const char *const urls[] = {profile->token_endpoint, profile->device_authorization_endpoint,
-                                profile->revocation_endpoint, profile->jwks_uri};
+                                profile->authorization_endpoint, profile->revocation_endpoint, profile->jwks_uri};
     struct url authority = {0}, url = {0};
     bool any = false;
     for (size_t i = 0; i < ELEMENTS(urls); i++)

@@ -10,6 +10,7 @@ enum { /* keys that the rules across keys speak of; the table is in this order a
        KEY_AUTHORITY,
        KEY_TOKEN_ENDPOINT,
        KEY_DEVICE_AUTHORIZATION_ENDPOINT,
+       KEY_AUTHORIZATION_ENDPOINT,
        KEY_REVOCATION_ENDPOINT,
        KEY_JWKS_URI,
        KEY_DIALECT,

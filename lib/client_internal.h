@@ -33,7 +33,8 @@ struct client_error {
 
 struct mltoken_prompt {
     mltoken_prompt_kind kind;
-    char *uri, *uri_complete, *user_code, *message;
+    char *uri, *uri_complete, *user_code, *message, *name;
+    char session[LIMIT_CODE + 1];
     int64_t expires_at;
 };
 

@@ -35,6 +35,7 @@ void prompt_clear(mltoken_prompt *prompt)
     free(prompt->uri_complete);
     free(prompt->user_code);
     free(prompt->message);
+    free(prompt->name);
     *prompt = (mltoken_prompt){0};
 }
 
@@ -57,14 +58,17 @@ static int prompt_read(json_object *object, mltoken_prompt *prompt)
         return MLTOKEN_EPROTOCOL;
     prompt->kind = strcmp(kind, "device") == 0    ? MLTOKEN_PROMPT_DEVICE
                    : strcmp(kind, "browser") == 0 ? MLTOKEN_PROMPT_BROWSER
+                   : strcmp(kind, "secret") == 0  ? MLTOKEN_PROMPT_SECRET
                                                   : MLTOKEN_PROMPT_OTHER;
     int r = copy(object, "verificationUri", LIMIT_URL, &prompt->uri);
     if (r == 0)
-        r = copy(object, "verificationUriComplete", LIMIT_URL, &prompt->uri_complete);
+        r = copy(object, "verificationUriComplete", LIMIT_AUTHORIZATION, &prompt->uri_complete);
     if (r == 0)
         r = copy(object, "userCode", LIMIT_TEXT, &prompt->user_code);
     if (r == 0)
         r = copy(object, "message", LIMIT_URL, &prompt->message);
+    if (r == 0)
+        r = copy(object, "name", LIMIT_CODE, &prompt->name);
     return r;
 }
 
@@ -83,6 +87,9 @@ int login_event(mltoken_handle *handle, json_object *parameters, mltoken_event *
     } else if (strcmp(state, "prompt") == 0 && json_member(parameters, "prompt", &prompt) == 0) {
         prompt_clear(&handle->prompt);
         r = prompt_read(prompt, &handle->prompt);
+        const char *session;
+        if (json_string(parameters, "session", LIMIT_CODE, &session) == 0)
+            (void)snprintf(handle->prompt.session, sizeof(handle->prompt.session), "%s", session);
         handle->prompted = r == 0;
         *ret = MLTOKEN_PROMPT;
     } /* else a state of newer agents: go on */
@@ -166,4 +173,46 @@ const char *mltoken_prompt_message(const mltoken_prompt *prompt)
 uint64_t mltoken_prompt_expires_at(const mltoken_prompt *prompt)
 {
     return prompt ? (uint64_t)prompt->expires_at : 0;
+}
+
+const char *mltoken_prompt_name(const mltoken_prompt *prompt)
+{
+    return prompt ? prompt->name : NULL;
+}
+
+const char *mltoken_prompt_session(const mltoken_prompt *prompt)
+{
+    return prompt ? prompt->session : "";
+}
+
+static int answer(mltoken_handle *handle, const char *session, const char *value, int64_t deadline_ms)
+{
+    _cleanup_json_wipe_ json_object *reply = NULL;
+    json_object *parameters = json_object_new_object();
+    bool continues;
+    if (json_put_text(parameters, "session", session) < 0 || json_put_text(parameters, "value", value) < 0) {
+        json_wipe(parameters);
+        return MLTOKEN_ENOMEM;
+    }
+    int r = client_start(handle, CALL_OTHER, MESSAGE_INTERFACE ".Answer", parameters, false);
+    if (r == 0)
+        r = client_next(handle, deadline_ms, &reply, &continues);
+    if (r < 0 && handle->call != CALL_NONE)
+        client_drop(handle);
+    return r;
+}
+
+int mltoken_answer(mltoken_handle *handle, const char *session, const char *value, int timeout_ms)
+{
+    int64_t deadline_ms;
+    if (!handle || !session || !value || client_deadline(timeout_ms, LIMIT_CALL_MS, &deadline_ms) < 0)
+        return MLTOKEN_EINVAL;
+    int r = client_enter_by(handle, deadline_ms);
+    if (r < 0)
+        return r;
+    r = answer(handle, session, value, deadline_ms);
+    if (r == MLTOKEN_ETIMEOUT)
+        r = client_fail(handle, r, "the agent did not answer in time");
+    client_leave(handle);
+    return r;
 }

@@ -207,17 +207,27 @@ const char *mltoken_token_scope(const mltoken_token *token, size_t index);
 /* What a person is to do. More kinds may come; show the message for one that you do not know. */
 typedef enum mltoken_prompt_kind {
     MLTOKEN_PROMPT_OTHER = 0,
-    MLTOKEN_PROMPT_DEVICE = 1, /* open the URI anywhere, type the code (RFC 8628) */
-    MLTOKEN_PROMPT_BROWSER = 2 /* open the URI in a browser on this host */
+    MLTOKEN_PROMPT_DEVICE = 1,  /* open the URI anywhere, type the code (RFC 8628) */
+    MLTOKEN_PROMPT_BROWSER = 2, /* open the URI in a browser on this host; or the complete one in a browser elsewhere,
+                                   and give the address at which that ends to mltoken_answer() */
+    MLTOKEN_PROMPT_SECRET = 3   /* ask for mltoken_prompt_name(), without echo, and give it to mltoken_answer() */
 } mltoken_prompt_kind;
 
 mltoken_prompt_kind mltoken_prompt_kind_of(const mltoken_prompt *prompt);
 /* Each is NULL when the authority gave none. Check the URI before you open it: it is the authority's. */
 const char *mltoken_prompt_uri(const mltoken_prompt *prompt);
-const char *mltoken_prompt_uri_complete(const mltoken_prompt *prompt); /* with the code in it, for a QR code */
+const char *
+mltoken_prompt_uri_complete(const mltoken_prompt *prompt); /* of a device: with the code in it, for a QR code */
 const char *mltoken_prompt_user_code(const mltoken_prompt *prompt);
 const char *mltoken_prompt_message(const mltoken_prompt *prompt);
 uint64_t mltoken_prompt_expires_at(const mltoken_prompt *prompt);
+const char *mltoken_prompt_name(const mltoken_prompt *prompt);    /* of what a person is to type: "password" */
+const char *mltoken_prompt_session(const mltoken_prompt *prompt); /* for mltoken_answer(); never NULL */
+
+/* Gives what a person typed to the sign-in that showed the prompt. `handle` must be another one: that of the sign-in
+ * is in use. The string is not kept. MLTOKEN_EDENIED: it is not where this sign-in's browser ended; the sign-in goes on
+ * and takes another. */
+int mltoken_answer(mltoken_handle *handle, const char *session, const char *value, int timeout_ms);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -1,5 +1,6 @@
 #include "acquire/flight.h"
 
+#include "acquire/browse.h"
 #include "acquire/file_step.h"
 #include "acquire/lock.h"
 #include "acquire/note.h"
@@ -351,6 +352,12 @@ void flight_answer(struct flight *flight, const struct answer *given)
     answer(flight, given);
 }
 
+void flight_answer_later(struct flight *flight, struct span body, int error, const struct failure *why)
+{
+    answer_later(flight, error, why);
+    flight->later.body = body;
+}
+
 /* The answer comes by flight_answer(). */
 static void take_job(struct flight *flight, int (*start)(struct flight *))
 {
@@ -373,32 +380,6 @@ static void take_note(struct flight *flight)
     int r = flight->step.kind == STEP_NOTE ? note_keep(flight) : note_recall(flight);
     if (r < 0)
         fail_internal(flight, r);
-}
-
-static void take_prompt(struct flight *flight)
-{
-    answer_later(flight, 0, NULL);
-    if (flight->login) /* last, for who is told may cancel */
-        flight->login->prompted(flight->login->arg, &flight->step.prompt);
-}
-
-/* The answer comes by login_answer(). */
-static void take_ask(struct flight *flight)
-{
-    if (flight->login)
-        flight->login->prompted(flight->login->arg, &flight->step.prompt);
-    else
-        fail_internal(flight, -EINVAL);
-}
-
-bool flight_type(struct flight *flight, struct secret *typed)
-{
-    if (flight->step.kind != STEP_ASK || flight->typed)
-        return false;
-    flight->typed = secret_ref(typed);
-    answer_later(flight, 0, NULL);
-    flight->later.body = secret_span(typed);
-    return true;
 }
 
 static void land(struct flight *flight)
@@ -488,7 +469,7 @@ static void take_step(struct flight *flight)
         take_wait(flight);
         return;
     case STEP_PROMPT:
-        take_prompt(flight);
+        take_job(flight, login_prompt);
         return;
     case STEP_SECRET:
         take_secret(flight);
@@ -500,7 +481,13 @@ static void take_step(struct flight *flight)
         take_job(flight, file_step_start);
         return;
     case STEP_ASK:
-        take_ask(flight);
+        take_job(flight, login_ask);
+        return;
+    case STEP_LISTEN:
+        take_job(flight, browse_listen);
+        return;
+    case STEP_BROWSE:
+        take_job(flight, browse_start);
         return;
     case STEP_VERIFY:
         take_verify(flight);

@@ -9,6 +9,7 @@
 struct login;
 struct logout;
 struct rotation;
+struct redirect;
 
 struct flight {
     struct conductor *conductor;
@@ -48,6 +49,7 @@ struct flight {
     struct worker_job *job;
     struct store_call *stored; /* a secret of the profile */
     struct verification *verification;
+    struct redirect *redirect; /* of a sign-in with a browser, until it has come back */
     struct timer timer;
     struct task task;
     struct answer later;  /* an answer that is given from a task */
@@ -68,7 +70,7 @@ void flight_begin(void *flight);
 void flight_end_machine(struct flight *);
 /* What a step that is taken in a file of its own brought. */
 void flight_answer(struct flight *, const struct answer *);
-/* Gives what a person typed to a flight whose step is ASK; false: it does not ask, or was told already. */
-bool flight_type(struct flight *, struct secret *);
+/* The same from the loop, where the step was taken at once. What is given lives as long as the flight's step. */
+void flight_answer_later(struct flight *, struct span body, int error, const struct failure *why);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);

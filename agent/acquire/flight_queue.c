@@ -1,5 +1,7 @@
 /* The flights of a holder: one at a time where they use its refresh token, from their making to their end. */
 #include "acquire/flight.h"
+
+#include "acquire/browse.h"
 #include "acquire/verification.h"
 
 void flight_start_next(struct holder *holder)
@@ -57,6 +59,7 @@ void flight_free(struct flight *flight)
     worker_cancel(flight->job);
     store_cancel(flight->stored);
     verification_cancel(flight->verification);
+    browse_end(flight);
     timer_stop(&flight->timer);
     timer_stop(&flight->patience);
     task_stop(&flight->task);

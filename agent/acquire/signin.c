@@ -1,5 +1,6 @@
 #include "acquire/signin.h"
 
+#include "acquire/browse.h"
 #include "acquire/flight.h"
 #include "acquire/lock.h"
 #include "cleanup.h"
@@ -67,6 +68,32 @@ void login_cancel(struct login *login)
     flight_free(flight);
 }
 
+int login_prompt(struct flight *flight)
+{
+    flight_answer_later(flight, (struct span){0}, 0, NULL);
+    if (flight->login) /* last, for who is told may cancel */
+        flight->login->prompted(flight->login->arg, &flight->step.prompt);
+    return 0;
+}
+
+int login_ask(struct flight *flight)
+{
+    if (!flight->login)
+        return -EINVAL;
+    flight->login->prompted(flight->login->arg, &flight->step.prompt);
+    return 0;
+}
+
+bool login_type(struct flight *flight, struct secret *typed)
+{
+    if ((flight->step.kind != STEP_ASK && flight->step.kind != STEP_BROWSE) || flight->typed)
+        return false;
+    browse_end(flight);
+    flight->typed = secret_ref(typed);
+    flight_answer_later(flight, secret_span(typed), 0, NULL);
+    return true;
+}
+
 int conductor_answer(struct conductor *conductor, const char *session, struct span typed)
 {
     struct login *login = conductor->logins;
@@ -75,10 +102,12 @@ int conductor_answer(struct conductor *conductor, const char *session, struct sp
         login = login->next;
     if (!login)
         return -ENOENT;
+    if (login->flight->step.kind == STEP_BROWSE && !browse_accepts(login->flight, typed))
+        return -EBADMSG;
     int r = secret_new(typed.data, typed.length, &secret);
     if (r < 0)
         return r;
-    r = flight_type(login->flight, secret) ? 0 : -ENOENT;
+    r = login_type(login->flight, secret) ? 0 : -ENOENT;
     secret_unref(secret);
     return r;
 }

@@ -21,9 +21,8 @@ struct login {
 /* 0, or -1 with *why set. */
 int conductor_login(struct conductor *, struct holder *, struct login *, struct failure *why);
 void login_cancel(struct login *);
-/* What a person typed for a prompt of that session: 0, -ENOENT (no such session, or it does not ask), -EMSGSIZE,
- * -ENOMEM.
- */
+/* What a person typed for a prompt of that session: 0, -ENOENT (no such session, or it does not ask), -EBADMSG (it is
+ * not where this sign-in's browser ended), -EMSGSIZE, -ENOMEM. */
 int conductor_answer(struct conductor *, const char *session, struct span typed);
 
 /* Somebody who signs out one profile. */
@@ -36,6 +35,13 @@ struct logout {
 /* 0: done will be called; 1: forgotten at once, there was nothing to revoke; -1: *why. */
 int conductor_logout(struct conductor *, struct holder *, struct logout *, struct failure *why);
 void logout_cancel(struct logout *); /* the sign-out goes on */
+
+/* Take the flight's steps PROMPT and ASK: 0, or a negative errno. */
+int login_prompt(struct flight *);
+int login_ask(struct flight *);
+/* Gives what a person typed, or a browser brought, to a flight whose step is ASK or BROWSE; false: it does not ask, or
+ * was told already. */
+bool login_type(struct flight *, struct secret *);
 
 /* Called by the flight: is this the person that the profile knows? */
 bool login_accepts(const struct flight *, const struct identity *);

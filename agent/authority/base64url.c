@@ -15,6 +15,21 @@ static uint32_t digit(char c)
     return c == '-' ? 62 : c == '_' ? 63 : 64;
 }
 
+void base64url_encode(const uint8_t *bytes, size_t length, char *to)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    unsigned held = 0;
+    for (size_t i = 0; i < length; i++) {
+        bits = (bits << 8 | bytes[i]) & 0xffff;
+        for (held += 8; held >= 6; held -= 6)
+            *to++ = alphabet[bits >> (held - 6) & 63];
+    }
+    if (held > 0)
+        *to++ = alphabet[bits << (6 - held) & 63];
+    *to = '\0';
+}
+
 int base64url_decode(struct span text, uint8_t *to, size_t size, size_t *ret_length)
 {
     if (text.length % 4 == 1)

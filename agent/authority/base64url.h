@@ -12,6 +12,15 @@ static inline size_t base64url_decoded_size(size_t length)
     return length / 4 * 3 + (length % 4 ? length % 4 - 1 : 0);
 }
 
+/* How many characters `length` bytes take, without a NUL. */
+static inline size_t base64url_encoded_size(size_t length)
+{
+    return length / 3 * 4 + (length % 3 ? length % 3 + 1 : 0);
+}
+
+/* Writes that many characters and a NUL. */
+void base64url_encode(const uint8_t *bytes, size_t length, char *to);
+
 /* Decodes all of `text` into `to`: 0 and *ret_length set; -EINVAL for anything that is not canonical base64url,
  * -ENOBUFS when it carries more than `size` bytes. `to` may have been written to on failure. */
 int base64url_decode(struct span text, uint8_t *to, size_t size, size_t *ret_length);

@@ -3,7 +3,6 @@
 #include "cleanup.h"
 #include <errno.h>
 #include <openssl/evp.h>
-#include <stdint.h>
 #include <stdio.h>
 
 static int add(EVP_MD_CTX *context, struct span part)
@@ -27,4 +26,9 @@ int digest_text(const struct span *parts, size_t count, char ret[static DIGEST_T
     for (size_t i = 0; ok && i < length; i++)
         (void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
     return ok ? 0 : -ENOMEM;
+}
+
+int digest_bytes(struct span bytes, uint8_t ret[static DIGEST_BYTES])
+{
+    return EVP_Digest(bytes.data, bytes.length, ret, NULL, EVP_sha256(), NULL) ? 0 : -ENOMEM;
 }

@@ -474,8 +474,10 @@ static bool says_all(const struct profile *profile)
         return true;
     if (url_parse(profile->authority, &authority) == 0 && url_is_entra(&authority))
         return false;
-    return profile->token_endpoint && profile->jwks_uri &&
-           (profile->device_authorization_endpoint || !profile->grant || !(profile->grant->ops & GRANT_LOGIN));
+    const struct grant *grant = profile->grant;
+    const char *page =
+        grant == &grant_authorization_code ? profile->authorization_endpoint : profile->device_authorization_endpoint;
+    return profile->token_endpoint && profile->jwks_uri && (page || !grant || !(grant->ops & GRANT_LOGIN));
 }
 
 int documents_metadata(struct documents *documents, const struct profile *profile, const struct trust *trust,

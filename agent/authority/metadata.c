@@ -42,6 +42,9 @@ struct metadata *metadata_free(struct metadata *metadata)
     free(metadata->device_authorization_endpoint);
     free(metadata->revocation_endpoint);
     free(metadata->jwks_uri);
+    free(metadata->authorization_endpoint);
+    free(metadata->pushed_authorization_request_endpoint);
+    free(metadata->misplaced);
     free(metadata);
     return NULL;
 }
@@ -317,6 +320,22 @@ static int read_endpoint(const struct reading *reading, const char *member, cons
     return -EBADMSG;
 }
 
+/* The same for what only a sign-in with a browser needs: many authorities have their pages on another host. */
+static int read_page(const struct reading *reading, const char *member, const char *own, struct metadata *metadata,
+                     char **ret)
+{
+    struct failure why;
+    struct reading lenient = *reading;
+    lenient.why = &why;
+    int r = read_endpoint(&lenient, member, own, ret);
+    if (r != -EBADMSG)
+        return r;
+    if (!metadata->misplaced && !(metadata->misplaced = malloc(sizeof(why))))
+        return -ENOMEM;
+    *metadata->misplaced = why;
+    return 0;
+}
+
 static int read_auth_methods(const struct reading *reading, struct metadata *metadata)
 {
     static const char member[] = "token_endpoint_auth_methods_supported";
@@ -351,8 +370,14 @@ static int read_document(const struct reading *reading, struct metadata *metadat
         (r = read_endpoint(reading, "revocation_endpoint", profile->revocation_endpoint,
                            &metadata->revocation_endpoint)) < 0 ||
         (r = read_endpoint(reading, "jwks_uri", profile->jwks_uri, &metadata->jwks_uri)) < 0 ||
-        (r = read_auth_methods(reading, metadata)) < 0)
+        (r = read_auth_methods(reading, metadata)) < 0 ||
+        (r = read_page(reading, "authorization_endpoint", profile->authorization_endpoint, metadata,
+                       &metadata->authorization_endpoint)) < 0 ||
+        (r = read_page(reading, "pushed_authorization_request_endpoint", NULL, metadata,
+                       &metadata->pushed_authorization_request_endpoint)) < 0)
         return r;
+    (void)json_boolean(reading->document, "authorization_response_iss_parameter_supported", &metadata->names_itself);
+    (void)json_boolean(reading->document, "require_pushed_authorization_requests", &metadata->requires_push);
     metadata->issuer = strdup(issuer);
     return metadata->issuer ? 0 : -ENOMEM;
 }
@@ -392,6 +417,14 @@ static bool pick(const char *own, const char *other, char **ret)
     return *ret || !text;
 }
 
+static bool copy_failure(const struct failure *from, struct failure **ret)
+{
+    *ret = from ? malloc(sizeof(*from)) : NULL;
+    if (*ret)
+        **ret = *from;
+    return *ret || !from;
+}
+
 int metadata_merge(const struct profile *profile, const struct metadata *document, struct metadata **ret)
 {
     /* without a document: every authority must know Basic (RFC 6749 section 2.3.1), and Entra knows both */
@@ -404,12 +437,16 @@ int metadata_merge(const struct profile *profile, const struct metadata *documen
     metadata->issuer_is_template = base->issuer_is_template;
     metadata->basic = base->basic;
     metadata->post = base->post;
-    if (!pick(NULL, base->issuer, &metadata->issuer) ||
+    metadata->names_itself = base->names_itself;
+    metadata->requires_push = base->requires_push;
+    if (!copy_failure(base->misplaced, &metadata->misplaced) || !pick(NULL, base->issuer, &metadata->issuer) ||
         !pick(profile->token_endpoint, base->token_endpoint, &metadata->token_endpoint) ||
         !pick(profile->device_authorization_endpoint, base->device_authorization_endpoint,
               &metadata->device_authorization_endpoint) ||
         !pick(profile->revocation_endpoint, base->revocation_endpoint, &metadata->revocation_endpoint) ||
-        !pick(profile->jwks_uri, base->jwks_uri, &metadata->jwks_uri))
+        !pick(profile->jwks_uri, base->jwks_uri, &metadata->jwks_uri) ||
+        !pick(profile->authorization_endpoint, base->authorization_endpoint, &metadata->authorization_endpoint) ||
+        !pick(NULL, base->pushed_authorization_request_endpoint, &metadata->pushed_authorization_request_endpoint))
         return -ENOMEM;
     *ret = TAKE_PTR(metadata);
     return 0;

@@ -12,6 +12,12 @@ struct metadata {
     bool issuer_is_template;
     char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri; /* NULL when absent */
     bool basic, post; /* token_endpoint_auth_methods_supported; absent means client_secret_basic */
+    /* Of a sign-in with a browser. Where one of the two is not where it may be, it is NULL, and this says why: that is
+     * nothing to those who need neither. */
+    char *authorization_endpoint, *pushed_authorization_request_endpoint;
+    struct failure *misplaced; /* NULL: nothing is */
+    bool names_itself;         /* RFC 9207: its redirects say iss */
+    bool requires_push;        /* RFC 9126 */
 };
 
 struct metadata *metadata_free(struct metadata *); /* always NULL */

@@ -26,6 +26,8 @@ struct session {
     int64_t expires_at; /* of the code; 0: no countdown */
     bool counting;      /* a countdown stands on the last line */
     bool browser_opened;
+    bool pasting; /* the address at which a browser elsewhere ends is awaited from the person, too */
+    char id[LIMIT_CODE + 1];
 };
 
 static void clear_countdown(struct session *session)
@@ -90,7 +92,50 @@ static int check_address(const char *address, const char *authority_host)
 static const char *member(json_object *prompt, const char *name)
 {
     const char *text = NULL;
-    return json_string(prompt, name, LIMIT_URL, &text) == 0 && *text ? text : NULL;
+    return json_string(prompt, name, LIMIT_AUTHORIZATION, &text) == 0 && *text ? text : NULL;
+}
+
+static bool is_kind(json_object *prompt, const char *kind)
+{
+    const char *text = member(prompt, "kind");
+    return text && strcmp(text, kind) == 0;
+}
+
+static int check_prompt(json_object *prompt)
+{
+    const char *uri = member(prompt, "verificationUri"), *complete = member(prompt, "verificationUriComplete");
+    if (!is_kind(prompt, "browser"))
+        return check_address(uri, member(prompt, "authorityHost"));
+    if (!uri || !uri_is_here(uri))
+        return uri ? refuse(uri) : EXIT_REFUSED;
+    return complete && !uri_is_safe(complete) ? refuse(complete) : EXIT_DONE;
+}
+
+/* A browser of this host opens a page of the agent's; one elsewhere the authority's own, and the address at which it
+ * ends is brought here by hand: through ssh(1) there is rarely another. */
+static int show_browser(struct session *session, json_object *prompt)
+{
+    const struct login *login = session->login;
+    const char *here = member(prompt, "verificationUri"), *there = member(prompt, "verificationUriComplete");
+    bool elsewhere = there && !login->browser && (login->no_browser || getenv("SSH_CONNECTION"));
+    int r = check_prompt(prompt);
+    if (r != EXIT_DONE)
+        return r;
+    session->pasting = elsewhere && (login->no_browser || isatty(STDIN_FILENO));
+    if (session->pasting)
+        (void)fprintf(
+            stderr,
+            "To sign in, open in a browser\n\n%s\n\nand then paste the whole address at which it ends: it begins "
+            "with http:// and cannot be shown.\nOr open in one on this machine  %s\n",
+            there, here);
+    else
+        (void)fprintf(stderr, "To sign in, open in a browser on this machine  %s\n%s", here,
+                      elsewhere ? "(where it has none: mltoken login --no-browser)\n" : "");
+    if (login->browser && !session->browser_opened) {
+        session->browser_opened = true;
+        (void)open_browser(here);
+    }
+    return EXIT_DONE;
 }
 
 static int show_prompt(struct session *session, json_object *prompt)
@@ -98,6 +143,10 @@ static int show_prompt(struct session *session, json_object *prompt)
     const struct login *login = session->login;
     const char *uri = member(prompt, "verificationUri"), *complete = member(prompt, "verificationUriComplete");
     const char *code = member(prompt, "userCode"), *words = member(prompt, "message");
+    int64_t expires_at;
+    session->expires_at = json_integer(prompt, "expiresAt", &expires_at) == 0 ? expires_at : 0;
+    if (is_kind(prompt, "browser"))
+        return show_browser(session, prompt);
     if (check_address(uri, member(prompt, "authorityHost")) != EXIT_DONE ||
         (complete && (!uri_is_safe(complete) || !uri)))
         return complete && uri && uri_is_safe(uri) ? refuse(complete) : EXIT_REFUSED;
@@ -120,21 +169,57 @@ static int show_prompt(struct session *session, json_object *prompt)
         session->browser_opened = true;
         (void)open_browser(uri);
     }
-    int64_t expires_at;
-    session->expires_at = json_integer(prompt, "expiresAt", &expires_at) == 0 ? expires_at : 0;
     return EXIT_DONE;
 }
 
 /* What a person types goes to the agent on a connection of its own: this one waits for the end of the sign-in. Ctrl-C
  * ends the typing as it does the waiting. */
-static int send_answer(const struct session *session, const char *name, const char *session_id)
+static int send_typed(const struct session *session, const char *value)
 {
     const struct context *context = session->context;
-    const char *profile = session->login->profile;
     struct context other = {.socket = context->socket, .json = context->json, .quiet = context->quiet};
-    struct call call = {.method = MESSAGE_INTERFACE ".Answer", .failure = "cannot sign in", .profile = profile};
-    _cleanup_buffer_ struct buffer value = BUFFER(0);
+    struct call call = {
+        .method = MESSAGE_INTERFACE ".Answer", .failure = "cannot sign in", .profile = session->login->profile};
     _cleanup_json_wipe_ json_object *reply = NULL;
+    call_text(&call, "session", session->id);
+    call_text(&call, "value", value);
+    int r = call_run(&other, &call, &reply);
+    mltoken_close(other.handle);
+    return r;
+}
+
+/* Asks for an address while the agent is waited for. OPTIONS_GO while it goes on, else the exit code. */
+static int paste(struct session *session)
+{
+    const struct typed asked = {.command = "login",
+                                .label = "address",
+                                .most = LIMIT_REDIRECT,
+                                .line = true,
+                                .wake = &session->context->handle->fd};
+    _cleanup_buffer_ struct buffer value = BUFFER(0);
+    sigset_t blocked;
+    (void)sigprocmask(SIG_SETMASK, &session->before, &blocked);
+    int r = typed_read(&asked, &value);
+    (void)sigprocmask(SIG_SETMASK, &blocked, NULL);
+    if (r == TYPED_WOKEN)
+        return OPTIONS_GO;
+    if (r == EXIT_INTERRUPTED)
+        complain("the sign-in was cancelled");
+    if (r == EXIT_DONE && value.length == 0) { /* the browser may come back by itself */
+        session->pasting = isatty(STDIN_FILENO);
+        return OPTIONS_GO;
+    }
+    if (r != EXIT_DONE)
+        return r;
+    r = send_typed(session, value.data);
+    session->pasting = r != EXIT_DONE && isatty(STDIN_FILENO);
+    return r == EXIT_DONE || (r == EXIT_LOCKED && session->pasting) ? OPTIONS_GO : r;
+}
+
+static int send_answer(const struct session *session, const char *name)
+{
+    const char *profile = session->login->profile;
+    _cleanup_buffer_ struct buffer value = BUFFER(0);
     char label[LIMIT_TEXT];
     sigset_t blocked;
     (void)snprintf(label, sizeof(label), "%s of %s", name, profile ? profile : "the default profile");
@@ -147,13 +232,7 @@ static int send_answer(const struct session *session, const char *name, const ch
         complain("cannot sign in: %s was asked for, and nothing was typed", name);
         r = EXIT_USAGE;
     }
-    if (r != EXIT_DONE)
-        return r;
-    call_text(&call, "session", session_id);
-    call_text(&call, "value", value.data);
-    r = call_run(&other, &call, &reply);
-    mltoken_close(other.handle);
-    return r;
+    return r == EXIT_DONE ? send_typed(session, value.data) : r;
 }
 
 static int show_done(struct session *session, json_object *reply)
@@ -192,19 +271,20 @@ static int on_reply(struct session *session, json_object *reply, bool continues)
     bool done = strcmp(state, "done") == 0, json = session->context->json && !session->login->aside;
     int r = EXIT_DONE;
     if (!done && json_member(reply, "prompt", &prompt) == 0) {
-        const char *uri = member(prompt, "verificationUri");
-        r = !json ? show_prompt(session, prompt) : check_address(uri, member(prompt, "authorityHost"));
+        const char *id = "";
+        (void)json_string(reply, "session", LIMIT_CODE, &id);
+        (void)snprintf(session->id, sizeof(session->id), "%s", id);
+        r = !json ? show_prompt(session, prompt) : check_prompt(prompt);
+        session->pasting |= json && session->login->no_browser && is_kind(prompt, "browser");
     }
     if (r == EXIT_DONE && json)
         r = output_json(reply);
     else if (r == EXIT_DONE && done)
         r = show_done(session, reply);
-    const char *kind = "", *name = "secret", *session_id = "";
-    if (r == EXIT_DONE && prompt && json_string(prompt, "kind", LIMIT_CODE, &kind) == 0 &&
-        strcmp(kind, "secret") == 0) {
+    const char *name = "secret";
+    if (r == EXIT_DONE && prompt && is_kind(prompt, "secret")) {
         (void)json_string(prompt, "name", LIMIT_CODE, &name);
-        (void)json_string(reply, "session", LIMIT_CODE, &session_id);
-        r = send_answer(session, name, session_id);
+        r = send_answer(session, name);
     }
     if (r == EXIT_DONE && !done && !continues) {
         complain("cannot sign in: the agent ended the sign-in without a result");
@@ -229,6 +309,12 @@ static int follow(struct session *session)
         }
         if (r == 0) {
             int code = on_reply(session, reply, continues);
+            if (code != OPTIONS_GO)
+                return code;
+            continue;
+        }
+        if (session->pasting) {
+            int code = paste(session);
             if (code != OPTIONS_GO)
                 return code;
             continue;
@@ -282,6 +368,7 @@ int command_login(struct context *context, int argc, char **argv)
     const struct option options[] = {
         {"--no-qr", OPTION_FLAG, &login.no_qr, NULL, "no QR code"},
         {"--browser", OPTION_FLAG, &login.browser, NULL, "open a browser"},
+        {"--no-browser", OPTION_FLAG, &login.no_browser, NULL, "the browser is on another machine"},
         {"--switch-account", OPTION_FLAG, &switch_account, NULL, "allow another account than the remembered one"},
     };
     const struct usage usage = {.command = "login", .summary = "Signs a person in.", USAGE_OPTIONS(options)};

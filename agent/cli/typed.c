@@ -6,6 +6,7 @@
 #include "output.h"
 #include "text.h"
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <termios.h>
@@ -29,6 +30,39 @@ static bool cut_line(struct buffer *to)
     return end != NULL;
 }
 
+/* What a terminal does within a line, where it was told to hand on each byte: from `start` on they are new. false: the
+ * person has ended it without a line. */
+static bool edit(struct buffer *to, size_t start)
+{
+    enum { END = 0x04, BACK = 0x08, KILL = 0x15, DELETE = 0x7f };
+    size_t length = start;
+    bool goes_on = true;
+    for (size_t i = start; goes_on && i < to->length; i++) {
+        char c = to->data[i];
+        if (c == BACK || c == DELETE)
+            length -= length > 0;
+        else if (c == KILL)
+            length = 0;
+        else if (c == END)
+            goes_on = false;
+        else
+            to->data[length++] = c;
+    }
+    explicit_bzero(to->data + length, to->length - length);
+    to->length = length;
+    return goes_on;
+}
+
+/* 0: there is something to read. */
+static int await(const struct typed *typed)
+{
+    struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = *typed->wake, .events = POLLIN}};
+    int n = poll(fds, ELEMENTS(fds), -1);
+    if (n < 0)
+        return errno == EINTR ? 0 : EXIT_FAILED;
+    return fds[1].revents ? TYPED_WOKEN : 0;
+}
+
 /* To the end, or to the end of the line. */
 static int read_all(const struct typed *typed, struct buffer *to, bool line)
 {
@@ -37,6 +71,12 @@ static int read_all(const struct typed *typed, struct buffer *to, bool line)
             complain("%s: it is longer than %zu bytes", typed->command, typed->most);
             return EXIT_USAGE;
         }
+        int r = typed->wake ? await(typed) : 0;
+        if (r != 0)
+            return r;
+        if (interrupted)
+            break;
+        size_t start = to->length;
         ssize_t n = read(STDIN_FILENO, to->data + to->length, to->capacity - to->length - 1);
         if (n == 0)
             break;
@@ -45,6 +85,8 @@ static int read_all(const struct typed *typed, struct buffer *to, bool line)
             return EXIT_FAILED;
         }
         to->length += n > 0 ? (size_t)n : 0;
+        if (typed->wake && line && isatty(STDIN_FILENO) && !edit(to, start))
+            break;
     }
     return interrupted ? EXIT_INTERRUPTED : EXIT_DONE;
 }
@@ -61,7 +103,11 @@ static int ask(const struct typed *typed, struct buffer *to)
         return EXIT_FAILED;
     }
     hidden = shown;
-    hidden.c_lflag &= ~(tcflag_t)ECHO;
+    hidden.c_lflag &= ~(tcflag_t)(typed->wake ? ECHO | ICANON : ECHO);
+    if (typed->wake) {
+        hidden.c_cc[VMIN] = 1;
+        hidden.c_cc[VTIME] = 0;
+    }
     for (size_t i = 0; i < ELEMENTS(signals); i++)
         (void)sigaction(signals[i], &action, &before[i]);
     (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);

@@ -45,12 +45,26 @@ static bool loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-bool uri_is_safe(const char *uri)
+static bool plain(const char *uri)
 {
-    char host[256];
     for (const char *p = uri; *p; p++)
         if (*p <= 0x20 || *p >= 0x7f || *p == '\\') /* browsers read \ as /, others do not */
             return false;
+    return true;
+}
+
+bool uri_is_here(const char *uri)
+{
+    char host[256];
+    return plain(uri) && strncasecmp(uri, "http://", 7) == 0 && uri_host(uri, host, sizeof(host)) == 0 &&
+           (loopback(host) || strcmp(host, "localhost") == 0);
+}
+
+bool uri_is_safe(const char *uri)
+{
+    char host[256];
+    if (!plain(uri))
+        return false;
     if (uri_host(uri, host, sizeof(host)) < 0)
         return false;
     return strncasecmp(uri, "https://", 8) == 0 || loopback(host);

@@ -12,6 +12,8 @@ static const char *const endpoint_keys[ENDPOINT_COUNT] = {
     [ENDPOINT_DEVICE] = "device_authorization_endpoint",
     [ENDPOINT_REVOCATION] = "revocation_endpoint",
     [ENDPOINT_LOGIN] = "login_path",
+    [ENDPOINT_AUTHORIZATION] = "authorization_endpoint",
+    [ENDPOINT_PUSH] = "pushed_authorization_request_endpoint",
 };
 
 bool profile_is_entra(const struct profile *profile)
@@ -101,6 +103,7 @@ int exchange_open(struct exchange *exchange, const struct profile *profile)
                                   .authorization = BUFFER(LIMIT_FORM)};
     if (put_address(exchange, ENDPOINT_TOKEN, profile->token_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_DEVICE, profile->device_authorization_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_AUTHORIZATION, profile->authorization_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_REVOCATION, profile->revocation_endpoint) < 0)
         return -ENOMEM;
     exchange->resolved = !profile->authority;
@@ -109,7 +112,8 @@ int exchange_open(struct exchange *exchange, const struct profile *profile)
     if (profile->dialect != DIALECT_ENTRA_V1)
         return 0;
     exchange->resolved = true;
-    if (put_derived(exchange, ENDPOINT_TOKEN, "/oauth2/token") < 0)
+    if (put_derived(exchange, ENDPOINT_TOKEN, "/oauth2/token") < 0 ||
+        put_derived(exchange, ENDPOINT_AUTHORIZATION, "/oauth2/authorize") < 0)
         return -ENOMEM;
     return put_derived(exchange, ENDPOINT_DEVICE, "/oauth2/devicecode?api-version=1.0");
 }
@@ -120,6 +124,8 @@ void exchange_close(struct exchange *exchange)
         free(exchange->addresses[i]);
         exchange->addresses[i] = NULL;
     }
+    free(TAKE_PTR(exchange->issuer));
+    free(TAKE_PTR(exchange->misplaced));
     exchange->client_secret = secret_unref(exchange->client_secret);
     exchange->key_password = secret_unref(exchange->key_password);
     buffer_free(&exchange->body);
@@ -131,14 +137,27 @@ static int resolve(struct exchange *exchange, const struct metadata *metadata)
     exchange->resolved = true;
     if (put_address(exchange, ENDPOINT_TOKEN, metadata->token_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_DEVICE, metadata->device_authorization_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_AUTHORIZATION, metadata->authorization_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_PUSH, metadata->pushed_authorization_request_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_REVOCATION, metadata->revocation_endpoint) < 0)
         return -ENOMEM;
+    if (!(exchange->issuer = metadata->issuer ? strdup(metadata->issuer) : NULL) && metadata->issuer)
+        return -ENOMEM;
+    if (metadata->misplaced) {
+        if (!(exchange->misplaced = malloc(sizeof(*exchange->misplaced))))
+            return -ENOMEM;
+        *exchange->misplaced = *metadata->misplaced;
+    }
+    exchange->issuer_is_template = metadata->issuer_is_template;
+    exchange->names_itself = metadata->names_itself;
+    exchange->requires_push = metadata->requires_push;
     if (exchange->auth == CLIENT_AUTH_DEFAULT && metadata->post && !metadata->basic &&
         exchange->profile->client_secret.kind != SOURCE_NONE)
         exchange->auth = CLIENT_AUTH_POST;
     if (exchange->profile->dialect != DIALECT_ENTRA)
         return 0;
-    return put_derived(exchange, ENDPOINT_DEVICE, "/oauth2/v2.0/devicecode");
+    int r = exchange->misplaced ? 0 : put_derived(exchange, ENDPOINT_AUTHORIZATION, "/oauth2/v2.0/authorize");
+    return r < 0 ? r : put_derived(exchange, ENDPOINT_DEVICE, "/oauth2/v2.0/devicecode");
 }
 
 static int fail_absent(struct exchange *exchange, struct step *ret)
@@ -147,6 +166,8 @@ static int fail_absent(struct exchange *exchange, struct step *ret)
     const char *key = endpoint_keys[exchange->endpoint];
     struct failure why;
     exchange->absent = true;
+    if (exchange->misplaced && (exchange->endpoint == ENDPOINT_AUTHORIZATION || exchange->endpoint == ENDPOINT_PUSH))
+        return step_fail(ret, exchange->misplaced);
     if (profile->authority)
         failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,
                     "the metadata of %s name no %s: set it, or choose another grant", profile->authority, key);
@@ -244,8 +265,11 @@ static int authenticate(struct exchange *exchange, enum client_auth auth)
     const char *id = exchange->profile->client_id;
     struct span secret = exchange->client_secret ? secret_span(exchange->client_secret) : (struct span){0};
     buffer_clear(&exchange->authorization);
-    if (auth == CLIENT_AUTH_BASIC)
+    if (auth == CLIENT_AUTH_BASIC) {
+        if (exchange->endpoint == ENDPOINT_PUSH) /* an authorization request names its client, whoever brings it */
+            form_text(&exchange->body, "client_id", id);
         return form_basic(&exchange->authorization, id ? id : "", secret);
+    }
     int r = form_text(&exchange->body, "client_id", id);
     return r < 0 || auth != CLIENT_AUTH_POST ? r : form_pair(&exchange->body, "client_secret", secret);
 }
@@ -298,6 +322,22 @@ static int send_request(struct exchange *exchange, enum client_auth auth, struct
         ret->http.headers[ret->http.header_count++] =
             (struct header){"Authorization", buffer_span(&exchange->authorization)};
     return r;
+}
+
+int exchange_find(struct exchange *exchange, struct step *ret)
+{
+    if (exchange->addresses[exchange->endpoint] && (exchange->resolved || exchange->addresses[ENDPOINT_TOKEN]))
+        return 1;
+    return exchange->resolved ? fail_absent(exchange, ret) : ask(exchange, STEP_METADATA, ret);
+}
+
+int exchange_found(struct exchange *exchange, const struct answer *answer, struct step *ret)
+{
+    exchange->waiting = STEP_DONE;
+    if (answer->error)
+        return step_fail_answer(ret, answer, FAILURE_AUTHORITY_UNREACHABLE, "the authority's metadata");
+    int r = answer->metadata ? resolve(exchange, answer->metadata) : -EINVAL;
+    return r < 0 ? r : exchange_find(exchange, ret);
 }
 
 int exchange_step(struct exchange *exchange, struct step *ret)

@@ -19,7 +19,15 @@
 #include "buffer.h"
 #include "grant/grant.h"
 
-enum endpoint { ENDPOINT_TOKEN, ENDPOINT_DEVICE, ENDPOINT_REVOCATION, ENDPOINT_LOGIN, ENDPOINT_COUNT };
+enum endpoint {
+    ENDPOINT_TOKEN,
+    ENDPOINT_DEVICE,
+    ENDPOINT_REVOCATION,
+    ENDPOINT_LOGIN,
+    ENDPOINT_AUTHORIZATION, /* a person's browser goes there, no request of ours */
+    ENDPOINT_PUSH,          /* RFC 9126 */
+    ENDPOINT_COUNT
+};
 
 struct exchange {
     const struct profile *profile;
@@ -33,6 +41,10 @@ struct exchange {
     enum step_kind waiting; /* the step whose answer comes next */
     struct buffer body, authorization;
     bool absent; /* the step before was FAIL because the authority has no such endpoint */
+    /* of the metadata, once they have been asked */
+    char *issuer;
+    bool issuer_is_template, names_itself, requires_push;
+    struct failure *misplaced; /* why there is no ENDPOINT_AUTHORIZATION, or NULL */
 };
 
 int exchange_open(struct exchange *, const struct profile *); /* 0 or -ENOMEM */
@@ -49,6 +61,11 @@ int exchange_target(struct exchange *, const struct request *, bool scopes);
 int exchange_step(struct exchange *, struct step *ret);
 /* The answer to that step. *ret_answered true: it was HTTP's, and the caller reads it; else *ret is the next step. */
 int exchange_next(struct exchange *, const struct answer *, struct step *ret, bool *ret_answered);
+
+/* For what is not sent from here: 1 when the address of the endpoint that was begun is known, 0 with *ret METADATA or
+ * FAIL. exchange_found() takes the answer of the former. */
+int exchange_find(struct exchange *, struct step *ret);
+int exchange_found(struct exchange *, const struct answer *, struct step *ret);
 
 /* FAIL with what the runner said of a step that failed, or with our words where it said nothing. */
 int step_fail_answer(struct step *ret, const struct answer *, enum failure_kind, const char *words);

@@ -4,8 +4,8 @@
 #include <strings.h>
 
 static const struct grant *const table[] = {
-    &grant_client_credentials, &grant_device_code, &grant_managed_identity,
-    &grant_mlserver,           &grant_password,    &grant_static,
+    &grant_authorization_code, &grant_client_credentials, &grant_device_code, &grant_managed_identity,
+    &grant_mlserver,           &grant_password,           &grant_static,
 };
 
 const struct grant *grant_find(const char *name)

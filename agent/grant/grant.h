@@ -30,6 +30,9 @@ enum step_kind {
     STEP_SIGN,     /* a client assertion for an audience: signed here, or read from its file -> answer.body */
     STEP_READ,     /* a file that the platform, and no person, put there -> answer.body */
     STEP_ASK,      /* LOGIN: what a person types for the prompt -> answer.body */
+    STEP_LISTEN,   /* LOGIN: a place on this host for a browser to come back to -> answer.body, its redirect_uri */
+    STEP_BROWSE,   /* LOGIN: a person's browser goes to the address and comes back there -> answer.body, the query that
+                      it brought, or what a person typed in its place; -ETIMEDOUT: nobody came */
     STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
     STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
     STEP_RECALL,   /* what a NOTE kept -> answer.body, empty when nothing was */
@@ -40,6 +43,7 @@ enum step_kind {
 
 struct prompt_step {
     const char *secret;                    /* ASK: the name of what is asked for, "password"; the rest is then NULL */
+    bool browser;                          /* BROWSE: it must be this host's; the complete address is for others */
     const char *verification_uri;          /* shown: already checked to be https (or a loopback authority's own) */
     const char *verification_uri_complete; /* NULL */
     const char *user_code;
@@ -58,6 +62,17 @@ struct read_step {
 struct verify_step {
     const char *id_token;
     const char *nonce; /* NULL: none was sent */
+};
+
+struct listen_step {
+    int port;       /* 0: any */
+    bool localhost; /* that name, in place of 127.0.0.1 */
+};
+
+struct browse_step {
+    const char *address; /* checked like verification_uri */
+    const char *state;   /* what comes back without it is not taken */
+    int64_t wait_ms, expires_at;
 };
 
 struct sign_step {
@@ -79,6 +94,8 @@ struct step {
         struct prompt_step prompt;
         const char *secret; /* SECRET; ASK: it is the prompt's */
         struct read_step read;
+        struct listen_step listen;
+        struct browse_step browse;
         struct verify_step verify;
         struct sign_step sign;
         struct note_step note;
@@ -133,8 +150,8 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_client_credentials, grant_device_code, grant_managed_identity, grant_mlserver,
-    grant_password, grant_static;
+extern const struct grant grant_authorization_code, grant_client_credentials, grant_device_code, grant_managed_identity,
+    grant_mlserver, grant_password, grant_static;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

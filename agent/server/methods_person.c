@@ -16,7 +16,7 @@ static void on_prompt(void *arg, const struct prompt_step *step)
 {
     struct call *call = arg;
     json_object *reply = login_reply(call, "prompt"), *prompt = json_object_new_object();
-    (void)json_put_text(prompt, "kind", step->secret ? "secret" : "device");
+    (void)json_put_text(prompt, "kind", step->secret ? "secret" : step->browser ? "browser" : "device");
     (void)json_put_text(prompt, "name", step->secret);
     (void)json_put_text(prompt, "verificationUri", step->verification_uri);
     (void)json_put_text(prompt, "verificationUriComplete", step->verification_uri_complete);
@@ -25,7 +25,8 @@ static void on_prompt(void *arg, const struct prompt_step *step)
     (void)json_put_text(prompt, "authorityHost", step->authority_host);
     if (!step->secret) {
         (void)json_put_time(prompt, "expiresAt", step->expires_at);
-        (void)json_put_integer(prompt, "interval", step->interval_s);
+        if (!step->browser)
+            (void)json_put_integer(prompt, "interval", step->interval_s);
     }
     (void)json_put(reply, "prompt", prompt);
     call_continue(call, reply);
@@ -76,6 +77,10 @@ void method_answer(struct call *call, json_object *parameters)
         call_reply(call, NULL);
     } else if (r == -ENOENT || r == -EINVAL) {
         call_invalid_parameter(call, r == -ENOENT ? "session" : "value");
+    } else if (r == -EBADMSG) {
+        failure_set(&why, FAILURE_DENIED, CLASS_DEFINITE,
+                    "that is not the address at which this sign-in's browser ended: give the whole of it");
+        call_fail(call, &why);
     } else {
         failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "what was typed could not be kept: %s", strerror(-r));
         call_fail(call, &why);

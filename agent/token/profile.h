@@ -50,7 +50,7 @@ struct profile {
     int line, problem_line;
 
     char *authority;
-    char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri;
+    char *token_endpoint, *device_authorization_endpoint, *authorization_endpoint, *revocation_endpoint, *jwks_uri;
     char **endpoint_hosts, **verification_hosts; /* NULL-terminated; NULL when not set */
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
     enum client_auth client_auth;

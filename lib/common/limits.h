@@ -31,6 +31,15 @@
 #define LIMIT_CODE         64   /* error codes, correlation ids and the like */
 #define LIMIT_ERROR_NAME   128  /* a Varlink error's full name */
 
+/* a sign-in with a browser */
+#define LIMIT_AUTHORIZATION 16384       /* the address of the authority's page, with its query */
+#define LIMIT_BROWSER_S     600         /* a person's time there */
+#define LIMIT_REDIRECT      (32 * 1024) /* what it comes back with, as a query or a whole address */
+#define LIMIT_VISIT         (16 * 1024) /* the head of a browser's request: a request line and headers */
+#define LIMIT_VISIT_MS      5000
+#define LIMIT_VISITORS      16 /* at once; the oldest makes room */
+#define LEAST_REDIRECT_PORT 1024
+
 /* the client */
 #define LIMIT_CALL_MS          30000             /* default deadline of a call */
 #define LIMIT_LOGIN_MS         (30L * 60 * 1000) /* ... of a sign-in */

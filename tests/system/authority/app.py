@@ -13,6 +13,7 @@ import time
 import urllib.parse
 
 from .assertions import AssertionEndpoints
+from .authorization import AuthorizationEndpoints
 from .endpoints import Endpoints, json_response
 from .faults import Fault
 from .keys import KeySet
@@ -30,7 +31,7 @@ REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "
                 "faults_state", "secrets", "counters", "set_userinfo", "set_identity", "pause", "resume", "drop_connections", "device_codes")
 
 
-class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints, IdentityEndpoints):
+class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MlServerEndpoints, IdentityEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https
@@ -66,6 +67,7 @@ class Authority(Endpoints, AssertionEndpoints, MlServerEndpoints, IdentityEndpoi
         self.skew = 0
         self.revoked = []
         self.reuses = []
+        self.redirects = []                          # where browsers were sent back to
         self.proxied = []
         self.pages = "https"
 

@@ -7,7 +7,7 @@ import time
 import urllib.parse
 import uuid
 
-GRANTS = {"client_credentials": "client_credentials", "refresh_token": "refresh_token", "password": "password",
+GRANTS = {"authorization_code": "authorization_code", "client_credentials": "client_credentials", "refresh_token": "refresh_token", "password": "password",
           "urn:ietf:params:oauth:grant-type:device_code": "device_code"}
 FEATURES = ("openid", "rfc8414", "revocation", "introspection", "userinfo", "jwks", "device")
 
@@ -26,7 +26,7 @@ class Oidc:
 
     name = "oidc"
     features = {"openid", "rfc8414", "revocation", "introspection", "userinfo", "jwks", "device"}
-    paths = {"/token": "token", "/device_authorization": "device", "/revoke": "revoke", "/introspect": "introspect",
+    paths = {"/token": "token", "/authorize": "authorize", "/par": "push", "/device_authorization": "device", "/revoke": "revoke", "/introspect": "introspect",
              "/userinfo": "userinfo", "/jwks": "jwks", "/.well-known/openid-configuration": "metadata:openid"}
     device_code_field = "device_code"
     resource_is_scope = False
@@ -128,7 +128,8 @@ class EntraV2(Oidc):
     def __init__(self, tenant):
         super().__init__(f"/{tenant}/v2.0")
         self.tenant = tenant
-        self.paths = {f"/{tenant}/oauth2/v2.0/token": "token", f"/{tenant}/oauth2/v2.0/devicecode": "device",
+        self.paths = {f"/{tenant}/oauth2/v2.0/token": "token", f"/{tenant}/oauth2/v2.0/authorize": "authorize",
+                      f"/{tenant}/oauth2/v2.0/devicecode": "device",
                       f"/{tenant}/discovery/v2.0/keys": "jwks",
                       f"/{tenant}/v2.0/.well-known/openid-configuration": "metadata:openid",
                       "/oidc/userinfo": "userinfo"}
@@ -199,7 +200,8 @@ class EntraV1(EntraV2):
     def __init__(self, tenant):
         super().__init__(tenant)
         self.prefix = f"/{tenant}"
-        self.paths = {f"/{tenant}/oauth2/token": "token", f"/{tenant}/oauth2/devicecode": "device",
+        self.paths = {f"/{tenant}/oauth2/token": "token", f"/{tenant}/oauth2/authorize": "authorize",
+                      f"/{tenant}/oauth2/devicecode": "device",
                       f"/{tenant}/discovery/keys": "jwks",
                       f"/{tenant}/.well-known/openid-configuration": "metadata:openid"}
 

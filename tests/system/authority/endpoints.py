@@ -286,7 +286,8 @@ class Endpoints:
                 body["refresh_token"] = self.store.new_refresh_token(family)
             family.issued.append((value, body.get("refresh_token")))
         if user and client.id_token and ("openid" in scopes or dialect.name == "entra_v1"):
-            body["id_token"] = self.id_token(issuer, name, client, user, family.auth_time if family else now)
+            body["id_token"] = self.id_token(issuer, name, client, user, family.auth_time if family else now,
+                                             family.nonce if family else None)
         if form.get("client_info") == "1" and user:
             info = json.dumps({"uid": user.oid, "utid": user.tid}).encode()
             body["client_info"] = base64.urlsafe_b64encode(info).rstrip(b"=").decode()
@@ -305,12 +306,14 @@ class Endpoints:
         claims.update(client.access_token_claims)
         return self.keys.jwt({k: v for k, v in claims.items() if v is not None}, client.alg)
 
-    def id_token(self, issuer, name, client, user, auth_time):
+    def id_token(self, issuer, name, client, user, auth_time, nonce=None):
         now = int(time.time())
         claims = {"iss": issuer, "sub": user.sub, "aud": name, "iat": now, "nbf": now,
                   "exp": int(now + client.id_token_lifetime), "auth_time": int(auth_time), **user.identity_claims()}
         if user.oid and issuer.endswith("/v2.0"):
             claims.update(tid=user.tid, oid=user.oid, ver="2.0")
+        if nonce is not None:
+            claims["nonce"] = nonce
         claims.update(client.id_token_claims)
         claims = {k: v for k, v in claims.items() if v is not None}
         token = self.keys.jwt(claims, client.id_token_alg, client.id_token_forge)

@@ -57,6 +57,7 @@ class Client:
     verification_uri_complete: bool = True
     auto_approve: Optional[str] = None           # approve device codes as this user ...
     auto_approve_after: int = 0                  # ... after so many polls
+    redirect_extra: dict = field(default_factory=dict)  # more for a browser's way back; None leaves a member out
     device_script: list = field(default_factory=list)  # errors for the next polls, before anything else
 
     def accepts(self, method):
@@ -109,6 +110,7 @@ class Family:
     prefix: str
     expires: float
     auth_time: float
+    nonce: Optional[str] = None                  # of the authorization request
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     current: Optional[str] = None
     used: dict = field(default_factory=dict)
@@ -145,6 +147,9 @@ def default_clients():
         Client("device", grants=("device_code", "refresh_token"), interval=1),
         Client("device-conf", SECRET_PLAIN, grants=("device_code", "refresh_token"), interval=1),
         Client("native", grants=("device_code", "refresh_token"), interval=1, rotation="overlap"),
+        Client("web", grants=("authorization_code", "refresh_token")),
+        Client("web-conf", SECRET_ODD, grants=("authorization_code", "refresh_token")),
+        Client("web-native", grants=("authorization_code", "refresh_token"), rotation="overlap"),
         Client("typed", grants=("password", "refresh_token"), interval=1),
         Client("typed-native", grants=("password", "refresh_token"), rotation="overlap"),
         Client("mlserver", grants=(), rotation=True, token_format="opaque"),
@@ -175,6 +180,8 @@ class Store:
         self.access_tokens = {}
         self.id_tokens = []
         self.used_jtis = {}
+        self.codes = {}
+        self.pushed = {}
 
     def client(self, client_id):
         found = self.clients.get(client_id)
@@ -213,5 +220,6 @@ class Store:
     def secrets(self):
         """Each secret this authority knows of or handed out: none may appear in a log."""
         found = [c.secret for c in self.clients.values() if c.secret]
+        found += list(self.codes)
         found += list(self.device_codes) + list(self.refresh_tokens) + list(self.access_tokens) + self.id_tokens
         return found

@@ -1,0 +1,90 @@
+/* The authorization code grant with PKCE (RFC 6749 section 4.1, RFC 7636): a person signs in with a browser of this
+ * host, or with one elsewhere, whose last address is then brought here by hand. */
+#include "grant/authorization_login.h"
+#include "grant/refresh.h"
+#include "grant/revocation.h"
+#include <errno.h>
+#include <stdlib.h>
+
+struct authorization_code {
+    enum grant_op op;
+    union {
+        struct refresh refresh;
+        struct authorization_login login;
+        struct revocation revocation;
+    };
+};
+
+static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
+{
+    struct authorization_code *self = state;
+    self->op = op;
+    switch (op) {
+    case GRANT_ACQUIRE:
+        return refresh_start(&self->refresh, input, ret);
+    case GRANT_LOGIN:
+        return authorization_login_start(&self->login, input, tick, ret);
+    case GRANT_REVOKE:
+        return revocation_start(&self->revocation, input, ret);
+    case GRANT_ROTATE:
+        break;
+    }
+    return -EINVAL;
+}
+
+static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
+{
+    struct authorization_code *self = state;
+    switch (self->op) {
+    case GRANT_ACQUIRE:
+        return refresh_next(&self->refresh, answer, tick, ret);
+    case GRANT_LOGIN:
+        return authorization_login_next(&self->login, answer, tick, ret);
+    case GRANT_REVOKE:
+        return revocation_next(&self->revocation, answer, tick, ret);
+    case GRANT_ROTATE:
+        break;
+    }
+    return -EINVAL;
+}
+
+static void end(void *state)
+{
+    struct authorization_code *self = state;
+    switch (self->op) {
+    case GRANT_ACQUIRE:
+        refresh_end(&self->refresh);
+        break;
+    case GRANT_LOGIN:
+        authorization_login_end(&self->login);
+        break;
+    case GRANT_REVOKE:
+        revocation_end(&self->revocation);
+        break;
+    case GRANT_ROTATE:
+        break;
+    }
+}
+
+static const char *check_port(const char *value)
+{
+    long port = strspn(value, "0123456789") == strlen(value) && strlen(value) <= 5 ? strtol(value, NULL, 10) : -1;
+    return port == 0 || (port >= LEAST_REDIRECT_PORT && port <= 65535)
+               ? NULL
+               : "is not a port from 1024 to 65535, as it is registered for the client; 0, the default, is any";
+}
+
+static const char *const required[] = {"client_id", NULL};
+static const struct key keys[] = {{.name = "redirect_port", .check = check_port}, {0}};
+
+const struct grant grant_authorization_code = {
+    .name = "authorization_code",
+    .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE,
+    .state_size = sizeof(struct authorization_code),
+    .required = required,
+    .keys = keys,
+    .check = authorization_check,
+    .start = start,
+    .next = next,
+    .end = end,
+};
