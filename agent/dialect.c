@@ -1,5 +1,6 @@
 #include "dialect.h"
 
+#include "authority/b2c.h"
 #include "authority/url.h"
 #include "grant/grant.h"
 #include "keys.h"
@@ -37,6 +38,11 @@ static struct place read_place(const char *authority, const struct url *url)
         place.odd = !place.v2 || next_segment(&path, &more);
     }
     return place;
+}
+
+static bool same_word(struct span a, struct span b)
+{
+    return a.length == b.length && strncasecmp(a.data, b.data, a.length) == 0;
 }
 
 static int rebuild(struct profile *profile, const struct place *place, struct span tenant, const char *version)
@@ -86,6 +92,62 @@ static int settle_own(struct profile *profile, enum dialect own, int *ret_key, c
     return profile->tenant ? key_problem(problem, "means nothing to grant = %s; drop it", profile->grant->name) : 0;
 }
 
+/* What ROPC of B2C wants to be asked for (WIRE section 8), where nothing else is. */
+static int default_scopes(struct profile *profile)
+{
+    char **scopes = profile_allocate(profile, 4 * sizeof(*scopes));
+    if (!scopes)
+        return -ENOMEM;
+    scopes[0] = profile->client_id;
+    scopes[1] = profile_text(profile, span_of("openid"));
+    scopes[2] = profile_text(profile, span_of("offline_access"));
+    if (!scopes[1] || !scopes[2])
+        return -ENOMEM;
+    scopes[scopes_sort(scopes)] = NULL;
+    profile->scopes = scopes;
+    return 0;
+}
+
+/* The authority becomes ORIGIN[/tfp]/TENANT/POLICY/v2.0, below which the documents are. */
+static int settle_b2c(struct profile *profile, const struct url *url, int *ret_key, char problem[static LIMIT_TEXT])
+{
+    struct b2c_place place = {0};
+    bool path = url->path.length > 1, external = b2c_is_external(url);
+    struct span tenant = span_of(profile->tenant), policy = span_of(profile->policy);
+    *ret_key = KEY_AUTHORITY;
+    if (path && !b2c_read_path(url->path, &place))
+        return key_problem(problem, "is not an address of %s; write https://HOST/TENANT%s",
+                           external ? "Entra External ID" : "Azure AD B2C", external ? "" : "/POLICY");
+    if (tenant.length && place.tenant.length && !same_word(tenant, place.tenant)) {
+        *ret_key = KEY_TENANT;
+        return key_problem(problem, "the authority names another tenant; drop one of the two");
+    }
+    if (policy.length && place.policy.length && !same_word(policy, place.policy)) {
+        *ret_key = KEY_POLICY;
+        return key_problem(problem, "the authority names another user flow; drop one of the two");
+    }
+    tenant = place.tenant.length ? place.tenant : tenant;
+    policy = place.policy.length ? place.policy : policy;
+    if (!tenant.length)
+        return key_problem(problem, "names no tenant; write https://HOST/TENANT%s, or add tenant = ...",
+                           external ? "" : "/POLICY");
+    if (external && policy.length)
+        return key_problem(problem, "has a user flow, which Entra External ID has not; write https://HOST/TENANT");
+    if (!external && !policy.length)
+        return key_problem(problem, "names no user flow; write https://HOST/TENANT/POLICY, or add policy = ...");
+    size_t origin = url->path.length ? (size_t)(url->path.data - profile->authority) : strlen(profile->authority);
+    size_t size = origin + tenant.length + policy.length + sizeof("/tfp///v2.0");
+    char *authority = profile_allocate(profile, size);
+    if (!authority)
+        return -ENOMEM;
+    (void)snprintf(authority, size, "%.*s%s/%.*s%s%.*s/v2.0", (int)origin, profile->authority, place.tfp ? "/tfp" : "",
+                   (int)tenant.length, tenant.data, policy.length ? "/" : "", (int)policy.length,
+                   policy.length ? policy.data : "");
+    profile->authority = authority;
+    bool password = profile->grant && strcmp(profile->grant->name, "password") == 0;
+    return password && !profile->scopes && profile->client_id ? default_scopes(profile) : 0;
+}
+
 int dialect_settle(struct profile *profile, int *ret_key, char problem[static LIMIT_TEXT])
 {
     enum dialect own = profile->grant ? profile->grant->dialect : DIALECT_AUTO;
@@ -98,6 +160,15 @@ int dialect_settle(struct profile *profile, int *ret_key, char problem[static LI
     struct url url;
     bool known = profile->authority && url_parse(profile->authority, &url) == 0;
     bool ours = known && url_is_entra(&url);
+    if (profile->dialect == DIALECT_AUTO && known && b2c_is_host(&url))
+        profile->dialect = DIALECT_B2C;
+    if (profile->dialect == DIALECT_B2C && known)
+        return settle_b2c(profile, &url, ret_key, problem);
+    if (profile->policy) {
+        *ret_key = KEY_POLICY;
+        return key_problem(problem, "only means something with an authority of Azure AD B2C; drop it, or set "
+                                    "dialect = b2c");
+    }
     struct place place = known ? read_place(profile->authority, &url) : (struct place){0};
     if (profile->dialect == DIALECT_AUTO && !ours)
         profile->dialect = DIALECT_OIDC;

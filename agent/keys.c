@@ -68,11 +68,9 @@ static int read_grant(const struct profile_key *key, struct profile *profile, ch
 static int read_dialect(const struct profile_key *key, struct profile *profile, char *value,
                         char problem[static LIMIT_TEXT])
 {
-    static const char *const words[] = {[DIALECT_AUTO] = "auto",
-                                        [DIALECT_OIDC] = "oidc",
-                                        [DIALECT_ENTRA] = "entra",
-                                        [DIALECT_ENTRA_V1] = "entra_v1",
-                                        [DIALECT_MLSERVER] = "mlserver"};
+    static const char *const words[] = {
+        [DIALECT_AUTO] = "auto",         [DIALECT_OIDC] = "oidc",         [DIALECT_ENTRA] = "entra",
+        [DIALECT_ENTRA_V1] = "entra_v1", [DIALECT_MLSERVER] = "mlserver", [DIALECT_B2C] = "b2c"};
     int chosen = 0;
     (void)key;
     int r = choose(value, words, ELEMENTS(words), &chosen, problem);
@@ -199,6 +197,15 @@ static int read_tenant(const struct profile_key *key, struct profile *profile, c
     if (value[strspn(value, allowed)] || value[0] == '.')
         return key_problem(
             problem, "is a tenant's id, its domain, or common, organizations, consumers; letters, digits, . and -");
+    return read_text(key, profile, value, problem);
+}
+
+static int read_policy(const struct profile_key *key, struct profile *profile, char *value,
+                       char problem[static LIMIT_TEXT])
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    if (value[strspn(value, allowed)])
+        return key_problem(problem, "is the name of a user flow or custom policy; letters, digits, _ and -");
     return read_text(key, profile, value, problem);
 }
 
@@ -440,6 +447,7 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_JWKS_URI, "jwks_uri", jwks_uri, LIMIT_URL, read_url),
     KEY(KEY_DIALECT, "dialect", dialect, LIMIT_CODE, read_dialect),
     KEY(KEY_TENANT, "tenant", tenant, LIMIT_HOST, read_tenant),
+    KEY(KEY_POLICY, "policy", policy, LIMIT_CODE, read_policy),
     KEY(KEY_CLIENT_ID, "client_id", client_id, LIMIT_CLIENT_ID, read_text),
     KEY(KEY_CLIENT_AUTH, "client_auth", client_auth, LIMIT_CODE, read_client_auth),
     KEY(KEY_CLIENT_SECRET, "client_secret", client_secret, LIMIT_CONFIG_LINE, read_secret),

@@ -15,6 +15,7 @@ enum { /* keys that the rules across keys speak of; the table is in this order a
        KEY_JWKS_URI,
        KEY_DIALECT,
        KEY_TENANT,
+       KEY_POLICY,
        KEY_CLIENT_ID,
        KEY_CLIENT_AUTH,
        KEY_CLIENT_SECRET,

@@ -1,5 +1,6 @@
 #include "authority/metadata.h"
 
+#include "authority/b2c.h"
 #include "authority/url.h"
 #include "buffer.h"
 #include "cleanup.h"
@@ -252,6 +253,10 @@ static int check_issuer(const struct reading *reading, const char *issuer, bool 
     if (strcmp(issuer, authority) == 0)
         return 0;
     if (url_is_entra(&reading->authority) && entra_issuer(reading, issuer, ret_template))
+        return 0;
+    struct url named;
+    if (reading->profile->dialect == DIALECT_B2C && url_parse(issuer, &named) == 0 &&
+        b2c_is_issuer(&reading->authority, &named))
         return 0;
     failure_set(
         reading->why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,

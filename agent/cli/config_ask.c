@@ -88,6 +88,7 @@ static const struct {
     [FIELD_AUTHORITY] = {"authority", "--authority", "Address of the authority (issuer)", check_authority},
     [FIELD_DIALECT] = {"dialect", "--dialect", "What the authority speaks", check_ascii},
     [FIELD_TENANT] = {"tenant", "--tenant", "Tenant (directory): its id or its domain", check_tenant},
+    [FIELD_POLICY] = {"policy", "--policy", "User flow (policy)", check_ascii},
     [FIELD_CLIENT_ID] = {"client_id", "--client-id", "Client id", check_ascii},
     [FIELD_CLIENT_SECRET] = {"client_secret", "--client-secret", "Where the client secret is " SOURCES, check_secret},
     [FIELD_CLIENT_CERTIFICATE] = {"client_certificate", "--client-certificate", "Path of the client's certificate",

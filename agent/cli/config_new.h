@@ -16,6 +16,7 @@ enum field { /* keys of a profile that can be asked for; config_ask.c knows thei
              FIELD_AUTHORITY,
              FIELD_DIALECT,
              FIELD_TENANT,
+             FIELD_POLICY,
              FIELD_CLIENT_ID,
              FIELD_CLIENT_SECRET,
              FIELD_CLIENT_CERTIFICATE,

@@ -42,6 +42,10 @@ static const char *check(const struct profile *profile)
 {
     if (!profile->authority && !profile->device_authorization_endpoint)
         return "needs authority, or token_endpoint and device_authorization_endpoint";
+    if (profile_is_b2c(profile))
+        return "is not there: Azure AD B2C and External ID have no device code flow; use authorization_code, or "
+               "password "
+               "for local accounts";
     if (profile->dialect == DIALECT_ENTRA_V1 && !profile->resource && !profile->scopes)
         return "needs resource with dialect = entra_v1";
     return exchange_check(profile);

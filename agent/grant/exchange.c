@@ -26,6 +26,11 @@ bool profile_is_mlserver(const struct profile *profile)
     return profile->dialect == DIALECT_MLSERVER;
 }
 
+bool profile_is_b2c(const struct profile *profile)
+{
+    return profile->dialect == DIALECT_B2C;
+}
+
 const struct request *input_request(const struct input *input)
 {
     static const struct request nothing = {.min_valid_s = -1};
@@ -257,7 +262,8 @@ static enum client_auth choose_auth(const struct exchange *exchange)
         return exchange->auth;
     if (exchange->profile->client_secret.kind == SOURCE_NONE)
         return exchange_can_assert(exchange->profile) ? CLIENT_AUTH_PRIVATE_KEY_JWT : CLIENT_AUTH_NONE;
-    return profile_is_entra(exchange->profile) ? CLIENT_AUTH_POST : CLIENT_AUTH_BASIC;
+    bool post = profile_is_entra(exchange->profile) || profile_is_b2c(exchange->profile);
+    return post ? CLIENT_AUTH_POST : CLIENT_AUTH_BASIC;
 }
 
 static int authenticate(struct exchange *exchange, enum client_auth auth)

@@ -75,6 +75,7 @@ int step_fail(struct step *ret, const struct failure *);
 bool exchange_can_assert(const struct profile *);
 bool profile_is_entra(const struct profile *);
 bool profile_is_mlserver(const struct profile *);
+bool profile_is_b2c(const struct profile *);
 /* What the request asks for; never NULL. */
 const struct request *input_request(const struct input *);
 /* Whether everything that was asked for was granted: an authority may grant less and only say so in `scope` (RFC 6749

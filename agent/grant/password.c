@@ -66,6 +66,14 @@ static void end(void *state)
     password_login_end(&self->login);
 }
 
+static const char *check(const struct profile *profile)
+{
+    if (profile_is_b2c(profile) && (profile->client_secret.kind != SOURCE_NONE || exchange_can_assert(profile)))
+        return "takes no proof of the client at Azure AD B2C, which would not look at it: drop client_secret or the "
+               "key";
+    return exchange_check(profile);
+}
+
 static const char *const required[] = {"client_id", "username", NULL};
 
 const struct grant grant_password = {
@@ -73,7 +81,7 @@ const struct grant grant_password = {
     .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE,
     .state_size = sizeof(struct password),
     .required = required,
-    .check = exchange_check,
+    .check = check,
     .start = start,
     .next = next,
     .end = end,

@@ -39,6 +39,8 @@ static int send_password(struct password_login *login, const struct answer *answ
     } else {
         exchange_begin(exchange, ENDPOINT_TOKEN);
         form_text(&exchange->body, "grant_type", "password");
+        if (profile_is_b2c(profile))
+            form_text(&exchange->body, "response_type", "token id_token");
         form_text(&exchange->body, "username", profile->username);
         form_pair(&exchange->body, "password", answer->body);
         r = exchange_target(exchange, input_request(login->input), true);
@@ -51,7 +53,9 @@ static int refused(const struct password_login *login, const struct answer *answ
 {
     static const char advice[] = "it is not sent again by itself until something changes";
     bool mlserver = profile_is_mlserver(login->input->profile);
-    why->credentials = mlserver ? answer->status == 401 : strcmp(why->error, "invalid_grant") == 0;
+    /* B2C says access_denied of a wrong password (AADB2C90225) */
+    bool b2c = profile_is_b2c(login->input->profile) && strcmp(why->error, "access_denied") == 0;
+    why->credentials = mlserver ? answer->status == 401 : b2c || strcmp(why->error, "invalid_grant") == 0;
     failure_name_scope(why, input_request(login->input), login->input->profile);
     char known[LIMIT_TEXT];
     memcpy(known, why->reason, sizeof(known));

@@ -46,7 +46,8 @@ static int ask(struct refresh *refresh, struct step *ret)
         int r = exchange_step(&refresh->exchange, ret);
         return r < 0 ? r : pass(refresh, ret);
     }
-    bool scopes = profile_is_entra(profile) || !scopes_same(request_scopes(asked, profile), refresh->next.scope);
+    bool scopes = profile_is_entra(profile) || profile_is_b2c(profile) ||
+                  !scopes_same(request_scopes(asked, profile), refresh->next.scope);
     exchange_begin(&refresh->exchange, ENDPOINT_TOKEN);
     form_text(&refresh->exchange.body, "grant_type", "refresh_token");
     form_pair(&refresh->exchange.body, "refresh_token", secret_span(refresh->next.refresh_token));

@@ -13,7 +13,7 @@
 struct grant;
 struct profile_block;
 
-enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1, DIALECT_MLSERVER };
+enum dialect { DIALECT_AUTO, DIALECT_OIDC, DIALECT_ENTRA, DIALECT_ENTRA_V1, DIALECT_MLSERVER, DIALECT_B2C };
 enum client_auth {
     CLIENT_AUTH_DEFAULT,
     CLIENT_AUTH_NONE,
@@ -55,6 +55,7 @@ struct profile {
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
     enum client_auth client_auth;
     char *tenant, *client_id;
+    char *policy; /* B2C's user flow; NULL after reading unless the dialect is that one */
     struct source client_secret, password, token, token_secondary, key_password;
     char *username;
     char *client_assertion_file;                              /* of an assertion that somebody else makes */

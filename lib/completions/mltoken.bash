@@ -31,7 +31,7 @@ _mltoken() {
         return
         ;;
     --grant)
-        mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code mlserver password static' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code managed_identity mlserver password static' -- "$current")
         return
         ;;
     --from)
@@ -42,7 +42,7 @@ _mltoken() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
-    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret | --since | -n | --tenant | --username | --password | --token | --expires | --header)
+    --scope | --resource | --audience | --claims | --min-valid | --timeout | --env | --authority | --client-id | --client-secret | --since | -n | --tenant | --policy | --username | --password | --token | --expires | --header)
         return
         ;;
     esac
@@ -72,7 +72,7 @@ _mltoken() {
         fi
         case ${COMP_WORDS[i + 1]} in
         new)
-            options+=' --from --list --profile --grant --authority --tenant --client-id --client-secret --client-certificate'
+            options+=' --from --list --profile --grant --authority --tenant --policy --client-id --client-secret --client-certificate'
             options+=' --client-key --client-assertion-file --username --password --token --expires --resource --scope --header'
             ;;
         import-mlserver) options+=' --profile --grant --password' ;;

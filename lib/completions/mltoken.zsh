@@ -45,10 +45,10 @@ _mltoken() {
         unlock) _arguments $global '--new[set the passphrase of the sealed files]' ;;
         exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
         config) _arguments $global '1:what:(new import-mlserver check path)' '--profile[name]:name' \
-            '--from[system]:system:(azure-openai azureml azure-management entra mlserver mlserver-entra keycloak scim)' \
+            '--from[system]:system:(azure-openai azureml azure-management entra b2c mlserver mlserver-entra keycloak scim)' \
             '--list[print what there is to begin from]' \
-            '--grant[grant]:grant:(client_credentials device_code mlserver password static)' \
-            '--authority[issuer]:url' '--tenant[tenant]:tenant' '--client-id[id]:id' \
+            '--grant[grant]:grant:(client_credentials device_code managed_identity mlserver password static)' \
+            '--authority[issuer]:url' '--tenant[tenant]:tenant' '--policy[user flow]:policy' '--client-id[id]:id' \
             '--client-secret[where it is]:source' '--client-certificate[certificate]:file:_files' \
             '--client-key[key]:file:_files' '--client-assertion-file[assertion]:file:_files' '--username[user]:name' \
             '--password[where it is]:source' '--token[where it is]:source' '--expires[its end]:date' \

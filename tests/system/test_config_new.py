@@ -12,7 +12,10 @@ from harness import PATIENCE, ROOT, program, wait_until
 
 TENANT = "contoso.onmicrosoft.com"
 EVERYTHING = {"--authority": "https://login.example.org/realms/ml", "--tenant": TENANT, "--client-id": "some-client",
-              "--username": "alice", "--resource": "00000003-0000-0000-c000-000000000000", "--scope": "openid"}
+              "--username": "alice", "--policy": "B2C_1_flow", "--resource": "00000003-0000-0000-c000-000000000000", "--scope": "openid"}
+
+
+B2C = "https://contoso.b2clogin.com/contoso.onmicrosoft.com"
 
 
 def text(home):
@@ -42,7 +45,8 @@ def test_every_template_makes_a_profile_that_is_fine(home, mltoken):
         while result.code == 2:  # what is needed is named, one after the other
             option = needs(result)
             assert option in EVERYTHING, result.err
-            args += [option, EVERYTHING[option]]
+            b2c = (template["name"], option) == ("b2c", "--authority")
+            args += [option, B2C if b2c else EVERYTHING[option]]
             result = new(mltoken, *args)
         result.ok()
         assert result.err.startswith("next: mltoken ") and f"p{i}" in result.err

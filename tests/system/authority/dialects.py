@@ -275,6 +275,10 @@ def route(path):
         return None, None
     if path.rstrip("/") in ManagedIdentity.paths:
         return ManagedIdentity("/identity"), "identity"
+    from . import b2c  # it is made of what stands here
+    found = b2c.route(path)
+    if found:
+        return found
     parts = path.split("/")
     if len(parts) < 3:
         return None, None
