@@ -31,7 +31,7 @@ _mltoken() {
         return
         ;;
     --grant)
-        mapfile -t COMPREPLY < <(compgen -W 'client_credentials device_code managed_identity mlserver password static' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'authorization_code client_credentials device_code managed_identity mlserver password static' -- "$current")
         return
         ;;
     --from)
