@@ -82,9 +82,15 @@ static int read_dialect(const struct profile_key *key, struct profile *profile, 
 static int read_client_auth(const struct profile_key *key, struct profile *profile, char *value,
                             char problem[static LIMIT_TEXT])
 {
-    static const char *const words[] = {"none", "client_secret_basic", "client_secret_post", "private_key_jwt"};
-    static const enum client_auth meanings[] = {CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC, CLIENT_AUTH_POST,
-                                                CLIENT_AUTH_PRIVATE_KEY_JWT};
+    static const char *const words[] = {"none",
+                                        "client_secret_basic",
+                                        "client_secret_post",
+                                        "private_key_jwt",
+                                        "tls_client_auth",
+                                        "self_signed_tls_client_auth"};
+    static const enum client_auth meanings[] = {CLIENT_AUTH_NONE, CLIENT_AUTH_BASIC,
+                                                CLIENT_AUTH_POST, CLIENT_AUTH_PRIVATE_KEY_JWT,
+                                                CLIENT_AUTH_TLS,  CLIENT_AUTH_TLS};
     int chosen = 0;
     (void)key;
     int r = choose(value, words, ELEMENTS(words), &chosen, problem);
@@ -463,6 +469,7 @@ const struct profile_key profile_keys[KEY_COUNT] = {
     KEY(KEY_ASSERTION_AUDIENCE, "assertion_audience", assertion_audience, LIMIT_URL, read_text),
     KEY(KEY_ASSERTION_KID, "assertion_kid", assertion_kid, LIMIT_CODE, read_text),
     KEY(KEY_SEND_CERTIFICATE, "send_certificate", send_certificate, LIMIT_CODE, read_flag),
+    KEY(KEY_ALLOW_BOUND, "allow_bound", allow_bound, LIMIT_CODE, read_flag),
     KEY(KEY_ENDPOINT_HOSTS, "endpoint_hosts", endpoint_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_VERIFICATION_HOSTS, "verification_hosts", verification_hosts, LIMIT_CONFIG_LINE, read_hosts),
     KEY(KEY_SCOPE, "scope", scopes, LIMIT_CONFIG_LINE, read_scope),

@@ -31,6 +31,7 @@ enum { /* keys that the rules across keys speak of; the table is in this order a
        KEY_ASSERTION_AUDIENCE,
        KEY_ASSERTION_KID,
        KEY_SEND_CERTIFICATE,
+       KEY_ALLOW_BOUND,
        KEY_ENDPOINT_HOSTS,
        KEY_VERIFICATION_HOSTS,
        KEY_SCOPE,

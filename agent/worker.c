@@ -117,6 +117,12 @@ static void on_grace(void *arg)
     pump(job->worker);
 }
 
+static bool says_problem(const struct worker_job *job)
+{
+    return (job->order == WORKER_SIGN || job->order == WORKER_PAIR) && WIFEXITED(job->status) &&
+           WEXITSTATUS(job->status) == SIGNER_PROBLEM;
+}
+
 static void finish(struct worker_job *job)
 {
     struct worker *worker = job->worker;
@@ -130,7 +136,7 @@ static void finish(struct worker_job *job)
         if (job->order == WORKER_DERIVE) {
             result.error = -ENOMEM;
             result.problem = "Argon2id, which takes 256 MiB of memory, did not come to its end";
-        } else if (job->order == WORKER_SIGN && WIFEXITED(job->status) && WEXITSTATUS(job->status) == SIGNER_PROBLEM) {
+        } else if (says_problem(job)) {
             result.error = -EINVAL;
             text_clean_into(problem, sizeof(problem), result.output);
         } else if (job->order == WORKER_READ && WIFEXITED(job->status)) {
@@ -391,6 +397,15 @@ int worker_sign(struct worker *worker, const struct signer *signer, struct span 
         .order = WORKER_SIGN, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
     signer_write(signer, password, &model.text);
     return start(worker, &model, LIMIT_JWS, ret);
+}
+
+int worker_pair(struct worker *worker, const char *key_path, const char *certificate_path, struct span password,
+                int64_t timeout_ms, worker_fn *fn, void *arg, struct worker_job **ret)
+{
+    struct worker_job model = {
+        .order = WORKER_PAIR, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    signer_write_pair(key_path, certificate_path, password, &model.text);
+    return start(worker, &model, LIMIT_SECRET, ret);
 }
 
 int worker_talk(struct worker *worker, char *const argv[], int64_t timeout_ms, worker_heard_fn *heard, worker_fn *fn,

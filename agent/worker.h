@@ -1,5 +1,6 @@
 /* What may block or take long is done elsewhere: reading a file (NFS), running a program that the user configured,
- * deriving a key from a passphrase, signing with a private key (which the agent itself never holds). A small process,
+ * deriving a key from a passphrase, reading a private key and signing with it (the agent itself
+ * holds one only while TLS needs it). A small process,
  * forked before there is any secret or any thread, forks once more per job; the agent reads the result from a pipe
  * under a deadline and has the job killed when it passes. */
 #pragma once
@@ -56,4 +57,7 @@ int worker_derive(struct worker *, const uint8_t *parameters, struct span passph
 /* signer.h: `output` is the assertion; -EINVAL: it could not be made, and `problem` says why. */
 int worker_sign(struct worker *, const struct signer *, struct span password, int64_t timeout_ms, worker_fn *,
                 void *arg, struct worker_job **ret);
+/* signer.h: `output` is a key pair (key_pair_write()); errors as with worker_sign(). */
+int worker_pair(struct worker *, const char *key_path, const char *certificate_path, struct span password,
+                int64_t timeout_ms, worker_fn *, void *arg, struct worker_job **ret);
 void worker_cancel(struct worker_job *);

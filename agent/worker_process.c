@@ -82,6 +82,8 @@ static int work(const struct worker_request *request, const char *text, size_t l
         return (int)executable_compare((pid_t)request->rule, text, length);
     if (request->order == WORKER_SIGN)
         return signer_run(text, length, to);
+    if (request->order == WORKER_PAIR)
+        return signer_run_pair(text, length, to);
     return (int)(request->order == WORKER_READ ? read_file(text, (enum worker_rule)request->rule, to)
                                                : derive(text, length, to));
 }

@@ -1,6 +1,7 @@
 #include "acquire/flight.h"
 
 #include "acquire/browse.h"
+#include "acquire/client_pair.h"
 #include "acquire/file_step.h"
 #include "acquire/lock.h"
 #include "acquire/note.h"
@@ -131,9 +132,12 @@ static void note_sent(struct flight *flight)
 static void take_http(struct flight *flight)
 {
     struct http_request request = outgoing_request(flight->profile, &flight->step.http, buffer_span(&flight->ca_pem));
+    if (flight->pair)
+        request.trust.pair = secret_span(flight->pair);
     note_sent(flight);
     flight->sent = true;
     int r = http_start(flight->conductor->http, &request, on_http, flight, &flight->http);
+    flight->pair = secret_unref(flight->pair);
     if (r < 0)
         fail_internal(flight, r);
 }
@@ -479,6 +483,9 @@ static void take_step(struct flight *flight)
         return;
     case STEP_READ:
         take_job(flight, file_step_start);
+        return;
+    case STEP_PAIR:
+        take_job(flight, client_pair_start);
         return;
     case STEP_ASK:
         take_job(flight, login_ask);

@@ -42,6 +42,7 @@ struct flight {
     unsigned restarts;       /* with a newer one */
     struct failure kept;     /* REVOKE: why the store still has it */
     struct buffer ca_pem;
+    struct secret *pair; /* PAIR: the client's, until the next HTTP has begun */
 
     /* what the present step waits for */
     struct http_call *http;

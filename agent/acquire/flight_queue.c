@@ -64,6 +64,7 @@ void flight_free(struct flight *flight)
     timer_stop(&flight->patience);
     task_stop(&flight->task);
     secret_unref(flight->typed);
+    secret_unref(flight->pair);
     flight_end_machine(flight);
     keeper_end(&flight->keeper);
     request_clear(&flight->request);

@@ -1,6 +1,7 @@
 #include "authority/answer.h"
 
 #include "authority/aadsts.h"
+#include "authority/bound.h"
 #include "authority/date_text.h"
 #include "buffer.h"
 #include "cleanup.h"
@@ -66,6 +67,10 @@ int64_t answer_retry_after_ms(const struct answer *answer, const struct tick *ti
 
 /* ---- errors --------------------------------------------------------------------------------------------------------
  */
+
+#define DPOP_WORDS                                                                                                     \
+    "which needs a proof by a key with each request, and a token is handed out here as a string: have the client "     \
+    "registered for Bearer tokens (without dpop_bound_access_tokens)"
 
 /* What an error answer says, still in the authority's bytes. */
 struct complaint {
@@ -207,6 +212,12 @@ static void put_words(struct failure *why, const struct complaint *said)
     text_clean_into(why->trace_id, sizeof(why->trace_id), said->trace);
 }
 
+static bool is_about_dpop(struct span error)
+{
+    static const char *const codes[] = {"use_dpop_nonce", "invalid_dpop_proof", NULL};
+    return among(error, codes);
+}
+
 static void explain_words(enum outcome outcome, const struct complaint *said, const struct answer *answer,
                           const struct profile *profile, struct failure *why)
 {
@@ -215,7 +226,9 @@ static void explain_words(enum outcome outcome, const struct complaint *said, co
     char code[LIMIT_CODE], words[LIMIT_TEXT / 2];
     text_clean_into(code, sizeof(code), said->error);
     text_clean_into(words, sizeof(words), said->description);
-    const char *hint = said->known && said->known->hint ? said->known->hint : NULL;
+    const char *hint = said->known && said->known->hint ? said->known->hint
+                       : is_about_dpop(said->error)     ? "it asks for DPoP (RFC 9449), " DPOP_WORDS
+                                                        : NULL;
     const char *colon = words[0] ? ": " : "";
     enum failure_kind kind = FAILURE_AUTHORITY_REFUSED;
     enum failure_class class = CLASS_DEFINITE;
@@ -448,7 +461,14 @@ static int read_secret_text(json_object *json, const char *name, size_t maximum,
     return r < 0 || !printable(*ret, 0x20) ? -EINVAL : 0;
 }
 
-static enum outcome read_access_token(json_object *json, struct tokens *ret, struct failure *why)
+/* RFC 9449: of use only with a proof for each request, signed with a key that whoever gets the string does not have. */
+static enum outcome refuse_dpop(struct failure *why)
+{
+    return refuse(why, "unsupported_token_type", "its token is for DPoP (RFC 9449), " DPOP_WORDS);
+}
+
+static enum outcome read_access_token(json_object *json, const struct profile *profile, struct tokens *ret,
+                                      struct failure *why)
 {
     struct span token;
     const char *type = "Bearer";
@@ -457,6 +477,8 @@ static enum outcome read_access_token(json_object *json, struct tokens *ret, str
         return refuse(why, "unsupported_token_type", "its token_type is no word");
     if (strcasecmp(type, "Bearer") != 0) {
         char sentence[LIMIT_TEXT];
+        if (strcasecmp(type, "DPoP") == 0)
+            return refuse_dpop(why);
         (void)snprintf(sentence, sizeof(sentence),
                        "its token_type is %s, and only Bearer can be handed out as a string", type);
         return refuse(why, "unsupported_token_type", sentence);
@@ -468,6 +490,14 @@ static enum outcome read_access_token(json_object *json, struct tokens *ret, str
         return refuse(why, "invalid_token", "its access_token is no string, or too long");
     if (!printable(token, 0x21))
         return refuse(why, "invalid_token", "its access_token has bytes that no header can carry");
+    enum bound bound = bound_by(token);
+    if (bound == BOUND_DPOP)
+        return refuse_dpop(why);
+    if (bound == BOUND_CERTIFICATE && !profile->allow_bound)
+        return refuse(
+            why, "bound_token",
+            "its token is bound to the client's certificate (cnf.x5t#S256), so nobody can use it who does not "
+            "have client_key too; have it issued unbound, or set allow_bound = yes for who has");
     ret->access_token = strndup(token.data, token.length);
     ret->type = strdup("Bearer");
     return ret->access_token && ret->type ? OUTCOME_OK : no_memory(why, "access token");
@@ -500,7 +530,7 @@ enum outcome answer_tokens(const struct answer *answer, const struct profile *pr
     if (read.expires_in_s == 0)
         outcome = refuse(why, "invalid_token", "its token has expired already (is the clock of this host right?)");
     if (outcome == OUTCOME_OK)
-        outcome = read_access_token(json, &read, why);
+        outcome = read_access_token(json, profile, &read, why);
     if (outcome == OUTCOME_OK)
         outcome = read_others(json, &read, why);
     if (outcome != OUTCOME_OK) {

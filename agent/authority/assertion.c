@@ -1,97 +1,25 @@
 #include "authority/assertion.h"
 
 #include "authority/base64url.h"
+#include "authority/key_pair.h"
 #include "cleanup.h"
 #include "json.h"
 #include <errno.h>
 #include <openssl/ecdsa.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 
 #define P256_BYTES 32
 
-enum { MOST_CERTIFICATES = 8 };
-
-DEFINE_CLEANUP(BIO *, BIO_free)
-DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 DEFINE_CLEANUP(ECDSA_SIG *, ECDSA_SIG_free)
-
-/* The client's own certificate, and its issuers. */
-struct certificates {
-    X509 *all[MOST_CERTIFICATES];
-    size_t count;
-};
-
-static void certificates_free(struct certificates *certificates)
-{
-    for (size_t i = 0; i < certificates->count; i++)
-        X509_free(certificates->all[i]);
-}
 
 static int fail(char problem[static LIMIT_TEXT], const char *text)
 {
     (void)snprintf(problem, LIMIT_TEXT, "%s", text);
     return -EINVAL;
-}
-
-/* ---- what is read ---- */
-
-static int give_password(char *to, int size, int rwflag, void *arg)
-{
-    const struct span *password = arg;
-    (void)rwflag;
-    if (password->length == 0 || password->length > (size_t)size)
-        return -1;
-    memcpy(to, password->data, password->length);
-    return (int)password->length;
-}
-
-static int read_key(struct span pem, struct span password, EVP_PKEY **ret, char problem[static LIMIT_TEXT])
-{
-    _cleanup_(BIO_free_cleanup) BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.length);
-    ERR_clear_error();
-    *ret = bio ? PEM_read_bio_PrivateKey(bio, NULL, give_password, &password) : NULL;
-    if (*ret)
-        return 0;
-    static const char mark[] = "PRIVATE KEY-----", encrypted[] = "ENCRYPTED";
-    ERR_clear_error();
-    if (!pem.length || !memmem(pem.data, pem.length, mark, sizeof(mark) - 1))
-        return fail(problem, "client_key holds no private key in PEM form");
-    if (!password.length && memmem(pem.data, pem.length, encrypted, sizeof(encrypted) - 1))
-        return fail(problem, "client_key is encrypted: set key_password to where its password is");
-    return fail(problem, password.length ? "client_key cannot be read: is key_password the right one?"
-                                         : "client_key cannot be read: it is damaged, or of a kind that is not known");
-}
-
-static int read_certificates(struct span pem, struct certificates *ret, char problem[static LIMIT_TEXT])
-{
-    _cleanup_(BIO_free_cleanup) BIO *bio = pem.length ? BIO_new_mem_buf(pem.data, (int)pem.length) : NULL;
-    while (bio && ret->count < MOST_CERTIFICATES) {
-        X509 *one = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-        if (!one)
-            break;
-        ret->all[ret->count++] = one;
-    }
-    ERR_clear_error();
-    return pem.length && !ret->count ? fail(problem, "client_certificate holds no certificate in PEM form") : 0;
-}
-
-static int check_certificate(const X509 *certificate, const EVP_PKEY *key, char problem[static LIMIT_TEXT])
-{
-    if (X509_check_private_key(certificate, key) != 1) {
-        ERR_clear_error();
-        return fail(problem, "client_key does not belong to client_certificate");
-    }
-    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
-        return fail(problem, "client_certificate has ended: have a new one issued and registered at the authority");
-    if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
-        return fail(problem, "client_certificate is not valid yet: is the clock of this host right?");
-    return 0;
 }
 
 static int choose_algorithm(const char *asked, const EVP_PKEY *key, const char **ret, char problem[static LIMIT_TEXT])
@@ -143,12 +71,12 @@ static int put_thumbprint(struct buffer *to, const X509 *certificate, enum asser
 }
 
 /* Base64 with padding here: RFC 7515 section 4.1.6. */
-static int put_chain(struct buffer *to, const struct certificates *certificates)
+static int put_chain(struct buffer *to, const struct key_pair *pair)
 {
     buffer_text(to, ",\"x5c\":[");
-    for (size_t i = 0; i < certificates->count; i++) {
+    for (size_t i = 0; i < pair->count; i++) {
         uint8_t *der = NULL;
-        int length = i2d_X509(certificates->all[i], &der);
+        int length = i2d_X509(pair->certificates[i], &der);
         _cleanup_free_ char *text = length > 0 ? malloc(4 * ((size_t)length / 3 + 1) + 1) : NULL;
         if (text) {
             (void)EVP_EncodeBlock((unsigned char *)text, der, length);
@@ -161,8 +89,8 @@ static int put_chain(struct buffer *to, const struct certificates *certificates)
     return buffer_byte(to, ']');
 }
 
-static int write_unsigned(const struct assertion *assertion, const char *algorithm,
-                          const struct certificates *certificates, struct buffer *to)
+static int write_unsigned(const struct assertion *assertion, const char *algorithm, const struct key_pair *pair,
+                          struct buffer *to)
 {
     _cleanup_buffer_ struct buffer header = BUFFER(LIMIT_JWS), claims = BUFFER(LIMIT_JWS);
     int r = 0;
@@ -171,10 +99,10 @@ static int write_unsigned(const struct assertion *assertion, const char *algorit
     put(&header, "typ", "JWT");
     if (*assertion->key_id)
         put(&header, "kid", assertion->key_id);
-    if (certificates->count && assertion->thumbprint != ASSERTION_NO_THUMBPRINT)
-        r = put_thumbprint(&header, certificates->all[0], assertion->thumbprint);
-    if (r == 0 && certificates->count && assertion->chain)
-        r = put_chain(&header, certificates);
+    if (pair->count && assertion->thumbprint != ASSERTION_NO_THUMBPRINT)
+        r = put_thumbprint(&header, pair->certificates[0], assertion->thumbprint);
+    if (r == 0 && pair->count && assertion->chain)
+        r = put_chain(&header, pair);
     buffer_byte(&header, '}');
     buffer_byte(&claims, '{');
     put(&claims, "aud", assertion->audience);
@@ -223,20 +151,15 @@ static int sign(const char *algorithm, EVP_PKEY *key, struct buffer *to)
 int assertion_make(const struct assertion *assertion, struct span key, struct span certificate, struct span password,
                    struct buffer *to, char problem[static LIMIT_TEXT])
 {
-    _cleanup_(EVP_PKEY_free_cleanup) EVP_PKEY *private = NULL;
-    _cleanup_(certificates_free) struct certificates certificates = {0};
+    _cleanup_(key_pair_clear) struct key_pair pair = {0};
     const char *algorithm = NULL;
-    int r = read_key(key, password, &private, problem);
+    int r = key_pair_read(key, certificate, password, &pair, problem);
     if (r == 0)
-        r = read_certificates(certificate, &certificates, problem);
-    if (r == 0 && certificates.count)
-        r = check_certificate(certificates.all[0], private, problem);
-    if (r == 0)
-        r = choose_algorithm(assertion->algorithm, private, &algorithm, problem);
+        r = choose_algorithm(assertion->algorithm, pair.key, &algorithm, problem);
     if (r < 0)
         return r;
-    r = write_unsigned(assertion, algorithm, &certificates, to);
+    r = write_unsigned(assertion, algorithm, &pair, to);
     if (r == 0)
-        r = sign(algorithm, private, to);
+        r = sign(algorithm, pair.key, to);
     return r == -EINVAL ? fail(problem, "client_key could not sign") : r;
 }

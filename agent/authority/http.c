@@ -70,10 +70,11 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 static CURLcode on_ssl(CURL *easy, void *context, void *arg)
 {
     struct http_call *call = arg;
+    /* an https proxy comes first, and is not whom the client's certificate is for */
+    bool to_proxy = call->proxy && strncasecmp(call->proxy, "https:", 6) == 0 && !call->connected;
     (void)easy;
     call->connected = true;
-    http_domain_trust(call->domain, context);
-    return CURLE_OK;
+    return http_domain_trust(call->domain, !to_proxy, context) ? CURLE_OK : CURLE_SSL_CERTPROBLEM;
 }
 
 static int set_headers(struct http_call *call, const struct http_step *step)
@@ -219,11 +220,20 @@ static void fill_answer(struct http_call *call, struct answer *answer)
         .queued = !call->turn.in_flight,
         .connected = call->connected,
         .private_ca = call->domain && http_domain_is_private(call->domain),
+        .shows = call->domain && http_domain_shows(call->domain),
     };
     long status = 0;
     if (call->early_error) {
         answer->error = call->early_error;
         answer->why = call->early;
+        return;
+    }
+    const char *refusal = call->result != CURLE_OK && call->https ? http_trouble_refusal(&trouble) : NULL;
+    if (refusal) {
+        answer->error = -EPROTO;
+        failure_set(&answer->why, FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE, "%s", "");
+        (void)snprintf(answer->why.error, sizeof(answer->why.error), "tls_certificate");
+        (void)snprintf(answer->why.description, sizeof(answer->why.description), "%s", refusal);
         return;
     }
     if (call->result != CURLE_OK) {

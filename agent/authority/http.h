@@ -18,6 +18,9 @@ struct trust {
     /* NULL, or 40 hexadecimal digits: the server's certificate is the one with this SHA-1 digest, and neither chain nor
      * name count. A platform that makes such certificates says the digest itself (WIRE section 6, Service Fabric). */
     const char *thumbprint;
+    /* key_pair_write(): what the client shows in TLS to the authority, and to no proxy. Empty: nothing. Borrowed during
+     * http_start(); afterwards there is the parsed pair alone, and only until the last request with it has ended. */
+    struct span pair;
 };
 
 struct http_request {

@@ -1,5 +1,6 @@
 #include "authority/http_domain.h"
 
+#include "authority/key_pair.h"
 #include "clock.h"
 #include "limits.h"
 #include <dirent.h>
@@ -27,6 +28,7 @@ struct http_domain {
     unsigned char key[TRUST_KEY_SIZE];
     CURLM *multi;
     X509_STORE *store;
+    struct key_pair pair; /* of the client; empty: none */
     bool private_ca;
     bool pinned; /* one certificate is trusted and nothing else; there is no store */
     unsigned char pin[PIN_SIZE];
@@ -281,6 +283,7 @@ static struct http_domain *domain_free(struct http_domain *domain)
     }
     curl_multi_cleanup(domain->multi);
     X509_STORE_free(domain->store);
+    key_pair_clear(&domain->pair);
     free(domain);
     return NULL;
 }
@@ -304,10 +307,12 @@ int trust_key(const struct trust *trust, unsigned char ret[TRUST_KEY_SIZE])
     }
     int64_t numbers[] = {(int64_t)trust->ca_pem.length, (int64_t)bundle.st_ino, bundle.st_size,
                          bundle.st_mtim.tv_sec,         bundle.st_mtim.tv_nsec, (int64_t)folder.st_ino,
-                         folder.st_mtim.tv_sec,         folder.st_mtim.tv_nsec, (int64_t)strlen(pin)};
+                         folder.st_mtim.tv_sec,         folder.st_mtim.tv_nsec, (int64_t)strlen(pin),
+                         (int64_t)trust->pair.length};
     if (context)
         ok = EVP_DigestInit_ex(context, EVP_sha256(), NULL) && EVP_DigestUpdate(context, numbers, sizeof(numbers)) &&
              EVP_DigestUpdate(context, trust->ca_pem.data, trust->ca_pem.length) &&
+             EVP_DigestUpdate(context, trust->pair.data, trust->pair.length) &&
              EVP_DigestUpdate(context, pin, strlen(pin)) && EVP_DigestUpdate(context, proxy, strlen(proxy)) &&
              EVP_DigestFinal_ex(context, ret, &length);
     EVP_MD_CTX_free(context);
@@ -316,11 +321,21 @@ int trust_key(const struct trust *trust, unsigned char ret[TRUST_KEY_SIZE])
 
 /* ---- domains ---- */
 
+/* What a new domain rests on. */
+static int equip(struct http_domain *domain, const struct trust *trust, bool https, struct failure *why)
+{
+    domain->multi = curl_multi_init();
+    if (!domain->multi)
+        return -ENOMEM;
+    int r = https && trust->pair.length ? key_pair_parse(trust->pair, &domain->pair) : 0;
+    return r == 0 && https ? open_trust(domain, trust, why) : r;
+}
+
 int http_domain_open(struct http_domains *domains, const struct trust *trust, bool https, struct http_domain **ret,
                      struct failure *why)
 {
     unsigned char key[TRUST_KEY_SIZE] = {0}; /* of plain http: nothing is trusted */
-    int r = https ? trust_key(trust, key) : 0;
+    int r = https ? trust_key(trust, key) : trust->pair.length ? -EINVAL : 0;
     if (r < 0)
         return r;
     for (struct http_domain *domain = domains->first; domain; domain = domain->next) {
@@ -336,8 +351,7 @@ int http_domain_open(struct http_domains *domains, const struct trust *trust, bo
         return -ENOMEM;
     domain->domains = domains;
     memcpy(domain->key, key, sizeof(key));
-    domain->multi = curl_multi_init();
-    r = !domain->multi ? -ENOMEM : https ? open_trust(domain, trust, why) : 0;
+    r = equip(domain, trust, https, why);
     if (r < 0) {
         domain_free(domain);
         return r;
@@ -356,8 +370,10 @@ int http_domain_open(struct http_domains *domains, const struct trust *trust, bo
 
 void http_domain_close(struct http_domain *domain)
 {
-    if (domain && --domain->users == 0)
-        (void)timer_start(domain->domains->loop, &domain->idle, clock_boot_ms() + LIMIT_HTTP_IDLE_MS, on_idle, domain);
+    if (!domain || --domain->users > 0)
+        return;
+    int64_t patience = domain->pair.key ? 0 : LIMIT_HTTP_IDLE_MS;
+    (void)timer_start(domain->domains->loop, &domain->idle, clock_boot_ms() + patience, on_idle, domain);
 }
 
 void http_domains_free(struct http_domains *domains)
@@ -390,13 +406,22 @@ static int verify_pin(X509_STORE_CTX *context, void *arg)
 }
 
 /* OpenSSL keeps a connection's last records decrypted in its buffers: released after each read, our free wipes them. */
-void http_domain_trust(struct http_domain *domain, void *ssl_context)
+bool http_domain_trust(struct http_domain *domain, bool show, void *ssl_context)
 {
+    const struct key_pair *pair = &domain->pair;
     SSL_CTX_set_mode(ssl_context, SSL_MODE_RELEASE_BUFFERS);
     if (domain->pinned)
         SSL_CTX_set_cert_verify_callback(ssl_context, verify_pin, domain);
     else
         SSL_CTX_set1_cert_store(ssl_context, domain->store);
+    if (!show || !pair->key)
+        return true;
+    bool good = SSL_CTX_use_certificate(ssl_context, pair->certificates[0]) == 1 &&
+                SSL_CTX_use_PrivateKey(ssl_context, pair->key) == 1;
+    for (size_t i = 1; good && i < pair->count; i++)
+        good = SSL_CTX_add1_chain_cert(ssl_context, pair->certificates[i]) == 1;
+    ERR_clear_error();
+    return good;
 }
 
 bool http_domain_is_pinned(const struct http_domain *domain)
@@ -407,4 +432,9 @@ bool http_domain_is_pinned(const struct http_domain *domain)
 bool http_domain_is_private(const struct http_domain *domain)
 {
     return domain->private_ca;
+}
+
+bool http_domain_shows(const struct http_domain *domain)
+{
+    return domain->pair.key;
 }

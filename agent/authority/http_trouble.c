@@ -1,5 +1,6 @@
 #include "authority/http_trouble.h"
 
+#include "cleanup.h"
 #include "limits.h"
 #include <errno.h>
 #include <openssl/x509_vfy.h>
@@ -28,6 +29,31 @@ static const char *certificate_problem(const struct http_trouble *trouble, long 
     default:
         return NULL;
     }
+}
+
+const char *http_trouble_refusal(const struct http_trouble *trouble)
+{
+    static const struct {
+        const char *alert, *meaning;
+    } alerts[] = {
+        {"alert certificate expired", "the authority says that client_certificate has expired"},
+        {"alert certificate revoked", "the authority says that client_certificate was revoked"},
+        {"alert unknown ca",
+         "the authority does not know who issued client_certificate: have it registered there, or put "
+         "its issuers behind it in its file"},
+    };
+    static const char *const others[] = {"alert bad certificate", "alert unsupported certificate",
+                                         "alert certificate unknown", "alert certificate required"};
+    for (size_t i = 0; i < ELEMENTS(alerts); i++)
+        if (strstr(trouble->words, alerts[i].alert))
+            return alerts[i].meaning;
+    for (size_t i = 0; i < ELEMENTS(others); i++)
+        if (strstr(trouble->words, others[i]))
+            return trouble->shows
+                       ? "the authority does not take client_certificate: is it the one that is registered there?"
+                       : "the authority asks for a client certificate: set client_auth = tls_client_auth and "
+                         "client_certificate, and name the endpoints where it asks for one with the metadata too";
+    return NULL;
 }
 
 static int tls_failure(const struct http_trouble *trouble, char *to, size_t size)

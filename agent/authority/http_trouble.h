@@ -16,9 +16,13 @@ struct http_trouble {
     bool queued;     /* it never started */
     bool connected;  /* TLS had begun */
     bool private_ca; /* certificates are from ca_file */
+    bool shows;      /* the client's certificate */
 };
 
 /* Whether a byte of the request may have left: true once a connection stood, TLS and proxy included. */
 bool http_trouble_sent(CURL *easy);
+/* What a server says of the client's certificate, or of there being none, or NULL. A TLS alert of this kind means that
+ * no request was taken, also where TLS 1.3 lets the client send one before it hears. */
+const char *http_trouble_refusal(const struct http_trouble *);
 /* The negative errno of http.h, and the reason without its host. */
 int http_trouble_describe(const struct http_trouble *, char *to, size_t size);

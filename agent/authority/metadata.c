@@ -31,6 +31,7 @@ struct reading {
     const struct profile *profile;
     struct url authority;
     json_object *document;
+    json_object *aliases; /* mtls_endpoint_aliases, for a client that they are for; NULL: none */
     struct failure *why;
 };
 
@@ -162,10 +163,10 @@ static int broken(const struct reading *reading, const char *member, const char 
     return -EBADMSG;
 }
 
-static int read_text(const struct reading *reading, const char *member, const char **ret)
+static int read_text(const struct reading *reading, json_object *source, const char *member, const char **ret)
 {
     *ret = NULL;
-    if (json_string(reading->document, member, LIMIT_URL, ret) == -EINVAL)
+    if (json_string(source, member, LIMIT_URL, ret) == -EINVAL)
         return broken(reading, member, "not a text, too long, or with control characters");
     return 0;
 }
@@ -294,6 +295,24 @@ static const char *misplaced(const struct reading *reading, const struct url *ur
     return "on another host than the authority";
 }
 
+/* A browser shows none, and key sets are fetched without. */
+static bool shows_certificate(const char *member)
+{
+    return strcmp(member, "authorization_endpoint") != 0 && strcmp(member, "jwks_uri") != 0;
+}
+
+static int read_aliases(struct reading *reading)
+{
+    static const char member[] = "mtls_endpoint_aliases";
+    json_object *aliases;
+    if (reading->profile->client_auth != CLIENT_AUTH_TLS || json_member(reading->document, member, &aliases) < 0)
+        return 0;
+    if (!json_object_is_type(aliases, json_type_object))
+        return broken(reading, member, "not an object");
+    reading->aliases = aliases;
+    return 0;
+}
+
 /* One endpoint: *ret is a copy, NULL when absent, or when the profile names it itself (then what the document says is
  * neither used nor judged). */
 static int read_endpoint(const struct reading *reading, const char *member, const char *own, char **ret)
@@ -303,7 +322,12 @@ static int read_endpoint(const struct reading *reading, const char *member, cons
     bool foreign;
     if (own)
         return 0;
-    int r = read_text(reading, member, &text);
+    int r =
+        reading->aliases && shows_certificate(member) ? read_text(reading, reading->aliases, member, &text) : -ENOENT;
+    if (r == 0 && !text)
+        r = -ENOENT;
+    if (r == -ENOENT)
+        r = read_text(reading, reading->document, member, &text);
     if (r < 0 || !text)
         return r;
     if (url_parse(text, &url) < 0)
@@ -362,12 +386,12 @@ static int read_auth_methods(const struct reading *reading, struct metadata *met
     return 0;
 }
 
-static int read_document(const struct reading *reading, struct metadata *metadata)
+static int read_document(struct reading *reading, struct metadata *metadata)
 {
     const struct profile *profile = reading->profile;
     const char *issuer;
     int r;
-    if ((r = read_text(reading, "issuer", &issuer)) < 0 ||
+    if ((r = read_text(reading, reading->document, "issuer", &issuer)) < 0 || (r = read_aliases(reading)) < 0 ||
         (r = check_issuer(reading, issuer, &metadata->issuer_is_template)) < 0 ||
         (r = read_endpoint(reading, "token_endpoint", profile->token_endpoint, &metadata->token_endpoint)) < 0 ||
         (r = read_endpoint(reading, "device_authorization_endpoint", profile->device_authorization_endpoint,

@@ -10,7 +10,9 @@
 struct metadata {
     char *issuer; /* with Entra's {tenantid} left in place */
     bool issuer_is_template;
-    char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri; /* NULL when absent */
+    /* NULL when absent. For a client that shows a certificate in TLS, those of mtls_endpoint_aliases where there are
+     * any (RFC 8705 section 5), under the same rules. */
+    char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri;
     bool basic, post; /* token_endpoint_auth_methods_supported; absent means client_secret_basic */
     /* Of a sign-in with a browser. Where one of the two is not where it may be, it is NULL, and this says why: that is
      * nothing to those who need neither. */

@@ -1,6 +1,7 @@
 #include "grant/exchange.h"
 
 #include "authority/metadata.h"
+#include "authority/url.h"
 #include "cleanup.h"
 #include "grant/form.h"
 #include "json.h"
@@ -187,7 +188,7 @@ static int fail_absent(struct exchange *exchange, struct step *ret)
 void exchange_begin(struct exchange *exchange, enum endpoint endpoint)
 {
     exchange->endpoint = endpoint;
-    exchange->absent = exchange->signed_already = false;
+    exchange->absent = exchange->signed_already = exchange->paired = false;
     buffer_clear(&exchange->body);
     buffer_clear(&exchange->authorization);
 }
@@ -309,6 +310,26 @@ static int ask_assertion(struct exchange *exchange, struct step *ret)
     return r;
 }
 
+/* What TLS needs: the same password first. Without TLS there is nobody to show a certificate to. */
+static int ask_pair(struct exchange *exchange, struct step *ret)
+{
+    const char *address = exchange->addresses[exchange->endpoint];
+    struct failure why;
+    struct url url;
+    if (url_parse(address, &url) < 0 || !url.https) {
+        failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,
+                    "%s is %s: a client certificate is shown in TLS alone, so it must be https",
+                    endpoint_keys[exchange->endpoint], address);
+        return step_fail(ret, &why);
+    }
+    if (exchange->profile->key_password.kind != SOURCE_NONE && !exchange->key_password)
+        return ask_secret(exchange, "key_password", ret);
+    int r = ask(exchange, STEP_PAIR, ret);
+    if (exchange->key_password)
+        ret->key_password = secret_span(exchange->key_password);
+    return r;
+}
+
 static int send_request(struct exchange *exchange, enum client_auth auth, struct step *ret)
 {
     bool json = profile_is_mlserver(exchange->profile);
@@ -353,6 +374,8 @@ int exchange_step(struct exchange *exchange, struct step *ret)
     enum client_auth auth = choose_auth(exchange);
     if (auth == CLIENT_AUTH_PRIVATE_KEY_JWT && !exchange->signed_already)
         return ask_assertion(exchange, ret);
+    if (auth == CLIENT_AUTH_TLS && !exchange->paired)
+        return ask_pair(exchange, ret);
     if ((auth == CLIENT_AUTH_BASIC || auth == CLIENT_AUTH_POST) && !exchange->client_secret)
         return ask_secret(exchange, "client_secret", ret);
     return send_request(exchange, auth, ret);
@@ -396,6 +419,12 @@ int exchange_next(struct exchange *exchange, const struct answer *answer, struct
         exchange->signed_already = true;
         form_text(&exchange->body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
         form_pair(&exchange->body, "client_assertion", answer->body);
+        return exchange_step(exchange, ret);
+    }
+    if (waiting == STEP_PAIR) {
+        if (answer->error)
+            return step_fail_answer(ret, answer, FAILURE_INVALID_CONFIGURATION, "the client certificate");
+        exchange->paired = true;
         return exchange_step(exchange, ret);
     }
     if (waiting != STEP_SECRET)
@@ -507,6 +536,11 @@ const char *exchange_check(const struct profile *profile)
     if (profile->client_auth == CLIENT_AUTH_PRIVATE_KEY_JWT && !exchange_can_assert(profile))
         return "client_auth = private_key_jwt needs client_key, a client_certificate with its key in the same file, or "
                "client_assertion_file";
+    if (profile->client_auth == CLIENT_AUTH_TLS && !profile->client_certificate)
+        return "shows a certificate in TLS (client_auth): set client_certificate, and client_key unless the key stands "
+               "in the same file";
+    if (profile->client_auth == CLIENT_AUTH_TLS && !profile->client_id)
+        return "shows a certificate in TLS (client_auth): set client_id too, as RFC 8705 asks";
     if (profile->client_assertion_file && (profile->client_key || profile->client_certificate))
         return "has client_assertion_file and a key: drop one";
     if (profile->client_auth == CLIENT_AUTH_DEFAULT && profile->client_secret.kind != SOURCE_NONE &&

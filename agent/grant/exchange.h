@@ -10,7 +10,8 @@
  * How the client proves itself: as configured; else with a client_secret in the body for Entra and where the metadata
  * offer nothing but that, by client_secret_basic elsewhere; else with a key by private_key_jwt (RFC 7523), a new
  * assertion for each request, meant for the address that it is sent to unless the profile says otherwise; else not at
- * all (the body names client_id).
+ * all (the body names client_id). By its certificate (RFC 8705) when the profile says so: the PAIR is asked for before
+ * each request, so that one that was replaced on disk is used at once, and the address is the metadata's alias for it.
  *
  * Owner: the grant's state. Secrets stay in the arena until exchange_close(); bodies are wiped once answered. */
 #pragma once
@@ -36,6 +37,7 @@ struct exchange {
     enum client_auth auth;
     struct secret *client_secret, *key_password;
     bool signed_already; /* the body has its assertion */
+    bool paired;         /* the runner has the key pair for it */
     const char *secret;  /* the key of the one that was asked for last */
     enum endpoint endpoint;
     enum step_kind waiting; /* the step whose answer comes next */
@@ -57,7 +59,7 @@ int exchange_member(struct exchange *, const char *name, struct span value);
 /* Adds what the token is for: scope, resource, audience, claims, or what the dialect has in their place. Without
  * `scopes` only the latter three. */
 int exchange_target(struct exchange *, const struct request *, bool scopes);
-/* The next step of the request begun: METADATA, SECRET, HTTP or FAIL. */
+/* The next step of the request begun: METADATA, SECRET, SIGN, PAIR, HTTP or FAIL. */
 int exchange_step(struct exchange *, struct step *ret);
 /* The answer to that step. *ret_answered true: it was HTTP's, and the caller reads it; else *ret is the next step. */
 int exchange_next(struct exchange *, const struct answer *, struct step *ret, bool *ret_answered);

@@ -29,6 +29,7 @@ enum step_kind {
     STEP_SECRET,   /* a secret of the profile, by key name ("client_secret") -> answer.body */
     STEP_SIGN,     /* a client assertion for an audience: signed here, or read from its file -> answer.body */
     STEP_READ,     /* a file that the platform, and no person, put there -> answer.body */
+    STEP_PAIR,     /* the client's key and certificate, read anew, for the TLS of the next HTTP alone -> nothing */
     STEP_ASK,      /* LOGIN: what a person types for the prompt -> answer.body */
     STEP_LISTEN,   /* LOGIN: a place on this host for a browser to come back to -> answer.body, its redirect_uri */
     STEP_BROWSE,   /* LOGIN: a person's browser goes to the address and comes back there -> answer.body, the query that
@@ -99,7 +100,8 @@ struct step {
         struct verify_step verify;
         struct sign_step sign;
         struct note_step note;
-        bool quiet; /* RECALL: nobody is asked to unlock the store for it */
+        bool quiet;               /* RECALL: nobody is asked to unlock the store for it */
+        struct span key_password; /* PAIR; data NULL: none */
         const struct credential *save;
         struct {
             struct tokens *tokens; /* the runner may take the strings (TAKE_PTR); NULL after REVOKE and ROTATE; its life

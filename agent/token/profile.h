@@ -19,7 +19,8 @@ enum client_auth {
     CLIENT_AUTH_NONE,
     CLIENT_AUTH_BASIC,
     CLIENT_AUTH_POST,
-    CLIENT_AUTH_PRIVATE_KEY_JWT
+    CLIENT_AUTH_PRIVATE_KEY_JWT,
+    CLIENT_AUTH_TLS /* by its certificate, whoever issued it: RFC 8705 sections 2.1 and 2.2 */
 };
 
 /* Where a secret is, never the secret itself. */
@@ -44,6 +45,7 @@ struct profile {
     char name[LIMIT_PROFILE_NAME + 1];
     bool confirm;              /* a person is asked at each use */
     bool send_certificate;     /* along with an assertion */
+    bool allow_bound;          /* tokens that only who has the client's key can use */
     const struct grant *grant; /* NULL when the profile is invalid */
     char *file;                /* where it was written */
     char *problem;             /* why it cannot be used: "FILE:LINE: KEY: ..."; NULL when it can */

@@ -34,7 +34,7 @@ only() { # PATTERN ALLOWED-FILES MESSAGE
     done
 }
 only "curl/" "agent/authority/http[a-z_]*\.[ch]" "curl is for authority/http alone"
-only "openssl/" "agent/authority/(assertion|digest|jwk|jws|id_token|http[a-z_]*)\.[ch]|agent/(hardening|wiping)\.[ch]" "OpenSSL is for assertion, digest, jwk, jws, id_token, http and hardening"
+only "openssl/" "agent/authority/(assertion|key_pair|digest|jwk|jws|id_token|http[a-z_]*)\.[ch]|agent/(hardening|wiping)\.[ch]" "OpenSSL is for assertion, key_pair, digest, jwk, jws, id_token, http and hardening"
 only "qrencode" "agent/cli/[a-z_]*\.[ch]" "QR codes are the command's"
 only "sodium" "agent/seal\.[ch]|agent/store/(sealed[a-z_]*|file_main)\.[ch]" "libsodium is for the lock and the sealed files"
 only "systemd/|glib|libsecret/" "agent/store/keyring[a-z_]*\.[ch]" "the agent links no GLib and no libsystemd"

@@ -142,7 +142,7 @@ static void refuses_tokens_that_cannot_be_used(void **state)
         {"{\"access_token\":\"a\\u0000b\"}", "no header can carry"},
         {"{\"access_token\":\"a\\u007f\"}", "no header can carry"},
         {"{\"access_token\":\"\xc3\xa4\"}", "no header can carry"},
-        {"{\"access_token\":\"A\",\"token_type\":\"DPoP\"}", "token_type is DPoP"},
+        {"{\"access_token\":\"A\",\"token_type\":\"DPoP\"}", "its token is for DPoP"},
         {"{\"access_token\":\"A\",\"token_type\":\"N_A\"}", "token_type is N_A"},
         {"{\"access_token\":\"A\",\"token_type\":\"\"}", "token_type is"},
         {"{\"access_token\":\"A\",\"token_type\":7}", "no word"},

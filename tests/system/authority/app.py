@@ -19,6 +19,7 @@ from .faults import Fault
 from .keys import KeySet
 from .managed_identity import IdentityEndpoints, Platform
 from .mlserver import MlServerEndpoints
+from .mutual import MutualTls
 from .server import Record, ServerThread, json_body
 from .store import Client, Store, User
 from .tls import LocalCa
@@ -31,7 +32,7 @@ REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "
                 "faults_state", "secrets", "counters", "set_userinfo", "set_identity", "pause", "resume", "drop_connections", "device_codes")
 
 
-class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MlServerEndpoints, IdentityEndpoints):
+class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls, MlServerEndpoints, IdentityEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https
@@ -40,6 +41,7 @@ class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MlServerE
 
     def __init__(self, port=0, https_port=0, https=True, ipv6=False, directory=None):
         self._ports = (port, https_port if https else None)
+        self.mutual_contexts = []
         self._ipv6 = ipv6
         self._own_directory = directory is None
         self.directory = directory
@@ -68,7 +70,7 @@ class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MlServerE
         self.revoked = []
         self.reuses = []
         self.redirects = []                          # where browsers were sent back to
-        self.proxied = []
+        self.proxied, self.shown_to_proxy = [], []
         self.pages = "https"
 
     # Life

@@ -86,6 +86,9 @@ class Endpoints:
     def _authenticate(self, request, form):
         """(client id, Client); strict, by RFC 6749 section 2.3.1."""
         header = request.headers.get("authorization", "")
+        known = self.store.client(form.get("client_id", ""))
+        if known is not None and known.tls_certificate:
+            return self.accept_certificate(request, form)
         if "client_assertion" in form:
             return self.accept_assertion(request, form)
         if header:
@@ -157,7 +160,7 @@ class Endpoints:
         return form.get("resource")
 
     def _grant_client_credentials(self, request, dialect, name, client, form):
-        if client.secret is None and not client.public_key:
+        if client.secret is None and not client.public_key and not client.tls_certificate:
             raise Problem("unauthorized_client", "a public client has no credentials")
         if dialect.name == "entra" and not all(s.endswith("/.default") for s in form.get("scope", "x").split()):
             raise Problem("invalid_scope", "The provided request must include a 'scope' input parameter that ends "

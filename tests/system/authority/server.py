@@ -18,6 +18,7 @@ import urllib.parse
 from . import faults
 from .dialects import route
 from .endpoints import Response, json_response
+from .mutual import shown
 
 MAX_REQUEST = 4 << 20
 BACKLOG = 4096
@@ -72,13 +73,13 @@ class Record:
     """What is kept of a request. finished and aborted are times, set later."""
 
     __slots__ = ("endpoint", "method", "path", "query", "headers", "form", "body", "time", "client", "peer_port", "base",
-                 "status", "finished", "aborted", "grant")
+                 "certificate", "status", "finished", "aborted", "grant")
 
     def __init__(self, request, peer_port):
         self.endpoint, self.method, self.path, self.query = (request.endpoint, request.method, request.path,
                                                              request.query)
         self.headers, self.form, self.client, self.base = request.headers, request.form, request.client, request.base
-        self.body = request.body
+        self.body, self.certificate = request.body, request.certificate
         self.grant = request.form.get("grant_type")
         self.time, self.peer_port = time.time(), peer_port
         self.status = self.finished = self.aborted = None
@@ -106,6 +107,7 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self.peer_port = peer[1] if peer else None
+        self.certificate = shown(transport)
         self.authority.connections.add(self)
         self.authority.accepted += 1
 
@@ -163,7 +165,9 @@ class Connection(asyncio.Protocol):
             headers["x-proxied"] = target
             split = urllib.parse.urlsplit(target)
             target = split.path + ("?" + split.query if split.query else "")
-        return Request(method, target, headers, body, self.scheme, self.local)
+        request = Request(method, target, headers, body, self.scheme, self.local)
+        request.certificate = self.certificate
+        return request
 
     def _write_simple(self, status, text):
         response = json_response({"error": text}, status)
@@ -330,6 +334,7 @@ class Connection(asyncio.Protocol):
 
     async def _connect(self, request):
         self.authority.proxied.append(request.target[len("/_connect/"):])
+        self.authority.shown_to_proxy.append(self.certificate)
         host, _, port = request.target[len("/_connect/"):].rpartition(":")
         try:
             reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))

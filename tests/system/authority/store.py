@@ -17,6 +17,7 @@ class Client:
     secret: Optional[str] = None                 # None: a public client
     public_key: Optional[str] = None             # PEM, for private_key_jwt
     certificate: Optional[str] = None            # PEM, whose thumbprint Entra's dialects ask for
+    tls_certificate: Optional[str] = None        # x5t#S256 of what it shows in TLS
     auth: tuple = ("client_secret_basic", "client_secret_post", "none")  # "none" counts for public clients alone
     grants: tuple = ("client_credentials", "device_code", "refresh_token")
     scopes: Optional[list] = None                # allowed scopes; None: any
