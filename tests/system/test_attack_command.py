@@ -125,7 +125,9 @@ def test_ctrl_c(setup, home):
     """The terminal signals the whole group: the command decides, the agent stays for it and passes its status on."""
     code = "trap 'exit 42' INT; echo up; while :; do sleep 0.05; done"
     process = subprocess.Popen([program("mltoken-agent"), "--", "sh", "-c", code], env=home.env(), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               # a shell cannot trap what was ignored when it began, as it is in background jobs
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stdout.readline() == "up\n"
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=PATIENCE)

@@ -393,7 +393,7 @@ def test_a_store_that_does_not_answer_does_not_keep_the_agent_open(sealed, autho
     pid, = stores_of(sealed)
     os.kill(pid, signal.SIGSTOP)
     lock(mltoken)
-    assert dead(pid)
+    wait_until(lambda: dead(pid))
     unlock(mltoken).ok()
     assert mltoken("get", "me").ok().out == token
     mltoken("get", "me", "--refresh", timeout=SLOW).ok()
