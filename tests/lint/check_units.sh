@@ -44,6 +44,14 @@ check() { # THRESHOLD MANAGER UNIT...: the last one is scored
     tail -n 1 "$folder/score"
 }
 
+# what systemd gives no points for
+for service in mltoken-agent.service.in mltoken-agent@.service.in; do
+    grep -qx 'MemorySwapMax=0' "$here/systemd/$service" || {
+        echo "check_units: $service lets the agent's memory be swapped out" >&2
+        exit 1
+    }
+done
+
 unit "$folder/plain"
 unit "$folder/sandbox"
 # --offline reads no drop-ins of a file: the same lines are appended, as the manager does

@@ -3,19 +3,23 @@ its locked arena, in a store program nowhere once it has answered, and nowhere a
 kind of secret, every store, in every form that a buffer could hold (memory_scan)."""
 
 import os
+import re
 import secrets
+import shutil
 import signal
+import socket
+import subprocess
 import time
 
 import pytest
-from attack import children, dead
-from harness import PATIENCE, Varlink, person, wait_until
+from attack import ENEMY, children, dead
+from harness import PATIENCE, person, program, wait_until
 from keyring_session import Session
 from logind import Logind, SystemBus
 from memory_scan import Secrets, mappings, private_numbers
 from test_private_key_jwt import Pair, register
 
-pytestmark = pytest.mark.skipif(bool(os.environ.get("MLTOKEN_SAN")), reason="a sanitizer keeps what was freed in quarantine")
+unsanitized = pytest.mark.skipif(bool(os.environ.get("MLTOKEN_SAN")), reason="a sanitizer keeps what was freed in quarantine")
 
 ARENA = 4 << 20  # LIMIT_ARENA
 SLOW = 6 * PATIENCE
@@ -223,6 +227,7 @@ def scene(request, authority, home, start_agent, mltoken):
         end()
 
 
+@unsanitized
 def test_canaries(scene):
     """In one go: what is found later was not there before."""
     names = set(scene.programs().values())
@@ -252,3 +257,26 @@ def test_canaries(scene):
     scene.expect("after the stored secrets were cleared", Secrets.of(
         scene.secrets, *[f"client secret {p}" for p in scene.to_store], "client secret of", "static token stored",
         "private key", "key password"))
+
+
+@pytest.mark.parametrize("name", ["mltoken-store-file", "mltoken-store-keyring"])
+def test_a_store_program_cannot_be_dumped(home, name):
+    """As an ordinary user: what can be dumped and looked into belongs to that user in /proc, what cannot to root."""
+    os.chmod(home.path, 0o711)
+    place = home._dir("enemy")
+    shutil.copy(program(name), place)
+    for path in (place, os.path.join(place, name)):
+        os.chown(path, ENEMY, ENEMY)
+    ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE)
+    process = subprocess.Popen([os.path.join(place, name)], env={"XDG_STATE_HOME": place, "HOME": place}, cwd="/", stdin=theirs,
+                               stdout=theirs, user=ENEMY, group=ENEMY, extra_groups=[])
+    theirs.close()
+    assert b"hello=1" in ours.recv(1000)
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+        assert re.search(rf"^Uid:\s+{ENEMY}\s", f.read(), re.M)
+    assert os.stat(f"/proc/{process.pid}/mem").st_uid == 0
+    with open(f"/proc/{process.pid}/limits", encoding="ascii") as f:
+        assert re.search(r"^Max core file size\s+0\s+0\s", f.read(), re.M)
+    ours.close()
+    assert process.wait(PATIENCE) == 0
