@@ -136,6 +136,8 @@ static int connect_until(mltoken_handle *handle, int64_t deadline)
 
 int context_open(struct context *context)
 {
+    mltoken_close(context->handle); /* of a call before, which a person may have thought about for long */
+    context->handle = NULL;
     int r = mltoken_open(context->socket, &context->handle);
     if (r == MLTOKEN_EINVAL) {
         complain("%s must be an absolute path of at most %d bytes", context->socket ? "--socket" : "MLTOKEN_SOCK",
