@@ -280,6 +280,12 @@ static const char *const *find_name(const struct config *config, const char *nam
     return bsearch(name, config->names, config->profile_count, sizeof(*config->names), compare_name);
 }
 
+const struct found *reader_find(const struct reader *reader, const char *name)
+{
+    const char *const *place = find_name(reader->config, name);
+    return place ? reader->kept[place - reader->config->names] : NULL;
+}
+
 struct profile *config_profile(struct config *config, const char *name)
 {
     const char *const *found = find_name(config, name);

@@ -163,6 +163,8 @@ int reader_finish_profile(struct reader *reader)
         r = read_others(reader);
     if (r == 0)
         r = check_required(reader);
+    if (r == 0)
+        r = reader_check_parent(reader);
     if (r == 0 && !profile->problem)
         r = check_whole(reader);
     if (r == 0)

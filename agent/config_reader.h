@@ -1,5 +1,6 @@
 /* What the files of the configuration's reader share: config.c (the whole), config_section.c (one section),
- * config_profile.c (one profile), config_problem.c (what is wrong). Nobody else includes this. */
+ * config_profile.c (one profile), config_parent.c (those above it), config_problem.c (what is wrong). Nobody else
+ * includes this. */
 #pragma once
 
 #include "config.h"
@@ -85,5 +86,9 @@ int reader_read(struct reader *, struct ini);
 bool reader_profile_name(struct span section, struct span *ret);
 /* Whether that is a profile's name indeed. */
 bool reader_name_valid(struct span name);
+/* The section that counts for a profile's name, or NULL. */
+const struct found *reader_find(const struct reader *, const char *name);
+/* What is wrong with the profile's parent, and with the parents of that. */
+int reader_check_parent(struct reader *);
 /* The section at hand is whole: makes the profile of it. */
 int reader_finish_profile(struct reader *);

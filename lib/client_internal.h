@@ -28,6 +28,7 @@ struct client_error {
     char reason[LIMIT_TEXT], error[LIMIT_CODE], description[LIMIT_TEXT], correlation_id[LIMIT_CODE],
         trace_id[LIMIT_CODE];
     char secret[LIMIT_CODE], file[LIMIT_TEXT];
+    char claims[LIMIT_CHALLENGE + 1]; /* LoginRequired: what the sign-in is to be asked for */
     int64_t line, retry_at, min_valid, expires_at;
 };
 

@@ -110,6 +110,7 @@ int client_refused(mltoken_handle *handle, const char *name, json_object *parame
     copy_text(parameters, "method", error->secret, sizeof(error->secret));
     copy_text(parameters, "parameter", error->secret, sizeof(error->secret));
     copy_text(parameters, "name", error->secret, sizeof(error->secret));
+    copy_text(parameters, "claims", error->claims, sizeof(error->claims));
     copy_number(parameters, "line", &error->line);
     copy_number(parameters, "retryAt", &error->retry_at);
     copy_number(parameters, "minValid", &error->min_valid);

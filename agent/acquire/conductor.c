@@ -384,11 +384,12 @@ static void land_failure(struct flight *flight, const struct failure *failure)
     struct conductor *conductor = flight->conductor;
     struct entry *entry = flight->entry;
     struct failure why = *failure;
-    bool nobody = failure->kind == FAILURE_LOGIN_REQUIRED && !flight->input.held;
+    bool nobody = failure->kind == FAILURE_LOGIN_REQUIRED && !flight->input.held && conductor_signs_in(flight->profile);
+    bool known = nobody || failure->inherited; /* it was said where it belongs */
     conductor->counters.failed++;
-    if (!nobody)
+    if (!known)
         log_failure(flight, failure);
-    if (entry_fail(entry, failure, is_remembered(failure) && !nobody, loop_now(conductor->loop), clock_wall_s(),
+    if (entry_fail(entry, failure, is_remembered(failure) && !known, loop_now(conductor->loop), clock_wall_s(),
                    random16()) == 0)
         why = *entry->failed; /* it knows the time of the next try */
     if (failure->kind == FAILURE_LOGIN_REQUIRED) {
@@ -481,12 +482,36 @@ static void drop_entries(struct conductor *conductor, struct holder *holder, con
     }
 }
 
+/* One that has something made from the holder's token, or was refused it; NULL: none. */
+static struct holder *find_child(const struct conductor *conductor, const struct holder *parent)
+{
+    _cleanup_free_ struct holder **holders = NULL;
+    size_t count;
+    if (!conductor->has_children || cache_holders(conductor->cache, &holders, &count) < 0)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct holder *holder = holders[i];
+        bool any = holder->entries || holder->signed_out || holder->refused;
+        if (any && holder->profile->parent && strcmp(holder->profile->parent, parent->profile->name) == 0)
+            return holder;
+    }
+    return NULL;
+}
+
+/* What was made from a token goes with it: it may be another person's now. */
+static void drop_children(struct conductor *conductor, const struct holder *holder, const struct failure *why)
+{
+    for (struct holder *child; (child = find_child(conductor, holder));)
+        conductor_drop(conductor, child, why);
+}
+
 void conductor_drop(struct conductor *conductor, struct holder *holder, const struct failure *why)
 {
     holder->generation++;
     drop_entries(conductor, holder, why);
     set_failure(&holder->signed_out, NULL);
     set_failure(&holder->refused, NULL);
+    drop_children(conductor, holder, why);
 }
 
 void conductor_forget_sign_in(struct holder *holder)
@@ -526,6 +551,9 @@ void conductor_replaced(struct conductor *conductor, struct holder *holder)
         if (entry->watchers)
             (void)take_off(conductor, entry); /* failing that, at the next call */
     }
+    struct failure why;
+    failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "the token that it was made from was replaced; ask anew");
+    drop_children(conductor, holder, &why);
 }
 
 static bool same_store(const struct profile *a, const struct profile *b)

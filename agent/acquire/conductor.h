@@ -24,6 +24,7 @@ struct conductor {
     struct login *logins;   /* under way */
     size_t login_count;
     struct lock *lock;
+    bool has_children;  /* tokens were made from others */
     bool locked;        /* nobody is served; see lock.h */
     uint64_t rounds;    /* in which watchers were told */
     int64_t started_at; /* epoch */
@@ -49,6 +50,7 @@ struct waiter {
     struct flight *flight; /* NULL: waits for nothing */
     struct waiter *next, *previous;
     const struct request *request;
+    const struct flight *child; /* it waits for this one's sake; NULL: a caller */
     /* one of both is set; the entry lives during the call */
     void (*done)(void *arg, struct entry *, const struct failure *);
     void *arg;

@@ -10,6 +10,7 @@
 #include "acquire/secret_source.h"
 #include "acquire/signature.h"
 #include "acquire/signin.h"
+#include "acquire/token_file.h"
 #include "acquire/verification.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -73,25 +74,37 @@ static void on_task(void *arg)
     secret_unref(typed);
 }
 
-/* For answers that are there at once: the stack must not grow with the steps. */
-static void answer_later(struct flight *flight, int error, const struct failure *why)
+/* The stack must not grow with the steps. */
+void flight_give_later(struct flight *flight, const struct answer *given)
 {
-    flight->later = (struct answer){.error = error};
-    if (why)
-        flight->later.why = *why;
+    flight->later = *given;
     task_start(flight->conductor->loop, &flight->task, on_task, flight);
 }
 
-/* A renewal ahead of time opens no window, again and again, before somebody who may be away: only a call does. */
-static bool is_quiet(const struct flight *flight)
+static void answer_later(struct flight *flight, int error, const struct failure *why)
 {
-    return flight->op == GRANT_ACQUIRE && flight->waiters.next == &flight->waiters;
+    struct answer given = {.error = error};
+    if (why)
+        given.why = *why;
+    flight_give_later(flight, &given);
+}
+
+/* A renewal ahead of time opens no window, again and again, before somebody who may be away: only a call does, also one
+ * for a token that is made from this one. */
+bool flight_is_quiet(const struct flight *flight)
+{
+    if (flight->op != GRANT_ACQUIRE)
+        return false;
+    for (const struct waiter *waiter = flight->waiters.next; waiter != &flight->waiters; waiter = waiter->next)
+        if (!waiter->child || !flight_is_quiet(waiter->child))
+            return false;
+    return true;
 }
 
 /* Somebody came while the store was asked quietly. */
 static bool may_ask_now(const struct flight *flight, int error)
 {
-    return error == STORE_LOCKED && flight->keeper.quiet && !is_quiet(flight);
+    return error == STORE_LOCKED && flight->keeper.quiet && !flight_is_quiet(flight);
 }
 
 /* ---- the steps ----------------------------------------------------------------------------------------------------
@@ -184,7 +197,7 @@ static void on_stored(void *arg, const struct store_result *result)
 static void take_stored(struct flight *flight, const char *name)
 {
     struct store *store;
-    flight->keeper.quiet = is_quiet(flight);
+    flight->keeper.quiet = flight_is_quiet(flight);
     const struct store_key key = {.profile = flight->profile->name,
                                   .name = name,
                                   .binding = flight->keeper.binding,
@@ -256,7 +269,7 @@ static void on_loaded(void *arg, int error, const struct failure *why);
 static void load(void *arg)
 {
     struct flight *flight = arg;
-    flight->keeper.quiet = is_quiet(flight);
+    flight->keeper.quiet = flight_is_quiet(flight);
     int r = keeper_load(&flight->keeper, on_loaded, flight);
     if (r < 0)
         fail_internal(flight, r);
@@ -325,7 +338,7 @@ static void take_save(struct flight *flight)
         answer_later(flight, 0, NULL);
         return;
     }
-    flight->keeper.quiet = is_quiet(flight);
+    flight->keeper.quiet = flight_is_quiet(flight);
     int r = keeper_save(&flight->keeper, flight->step.save, login, on_saved, flight);
     if (r == -EMSGSIZE) {
         struct failure why;
@@ -366,6 +379,13 @@ void flight_answer_later(struct flight *flight, struct span body, int error, con
 static void take_job(struct flight *flight, int (*start)(struct flight *))
 {
     int r = start(flight);
+    if (r < 0)
+        fail_internal(flight, r);
+}
+
+static void take_file(struct flight *flight)
+{
+    int r = token_file_start(flight, flight->step.file.path, flight->step.file.key);
     if (r < 0)
         fail_internal(flight, r);
 }
@@ -498,6 +518,12 @@ static void take_step(struct flight *flight)
         return;
     case STEP_VERIFY:
         take_verify(flight);
+        return;
+    case STEP_FILE:
+        take_file(flight);
+        return;
+    case STEP_PARENT:
+        parent_start(flight);
         return;
     case STEP_SAVE:
         take_save(flight);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "acquire/keeper.h"
+#include "acquire/parent.h"
 #include "grant/grant.h"
 
 struct login;
@@ -48,9 +49,11 @@ struct flight {
     struct http_call *http;
     struct documents_wait *documents;
     struct worker_job *job;
+    struct file_step file;     /* that the job reads, where it is a token's */
     struct store_call *stored; /* a secret of the profile */
     struct verification *verification;
     struct redirect *redirect; /* of a sign-in with a browser, until it has come back */
+    struct parent_wait parent;
     struct timer timer;
     struct task task;
     struct answer later;  /* an answer that is given from a task */
@@ -73,5 +76,8 @@ void flight_end_machine(struct flight *);
 void flight_answer(struct flight *, const struct answer *);
 /* The same from the loop, where the step was taken at once. What is given lives as long as the flight's step. */
 void flight_answer_later(struct flight *, struct span body, int error, const struct failure *why);
+void flight_give_later(struct flight *, const struct answer *);
+/* Whether nobody waits for it: then no window is opened. */
+bool flight_is_quiet(const struct flight *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);

@@ -54,6 +54,9 @@ void flight_free(struct flight *flight)
     while (*place != flight)
         place = &(*place)->next;
     *place = flight->next;
+    while (flight->waiters.next != &flight->waiters) /* they are told nothing, and wait for nothing any more */
+        waiter_cancel(flight->waiters.next);
+    parent_end(flight);
     http_cancel(flight->http);
     documents_cancel(flight->documents);
     worker_cancel(flight->job);

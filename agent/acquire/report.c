@@ -72,9 +72,14 @@ int report_end(const struct profile *profile, const struct holder *holder, char 
 static const struct store_call *find_call(const struct conductor *conductor, const struct profile *profile,
                                           const struct holder *holder)
 {
-    for (const struct flight *flight = holder ? holder->flights : NULL; flight; flight = flight->next)
+    for (const struct flight *flight = holder ? holder->flights : NULL; flight; flight = flight->next) {
         if (flight->stored || flight->keeper.call)
             return flight->stored ? flight->stored : flight->keeper.call;
+        const struct flight *above = flight->parent.waiter.flight;
+        const struct store_call *call = above ? find_call(conductor, above->profile, above->holder) : NULL;
+        if (call)
+            return call;
+    }
     return errand_waits(conductor, profile->name);
 }
 

@@ -1,5 +1,6 @@
 #include "acquire/signature.h"
 
+#include "acquire/token_file.h"
 #include "cleanup.h"
 #include "clock.h"
 #include <errno.h>
@@ -31,34 +32,6 @@ static void on_signed(void *arg, const struct worker_result *result)
     flight_answer(flight, &given);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static void on_read(void *arg, const struct worker_result *result)
-{
-    struct flight *flight = arg;
-    struct answer given = {.error = result->error, .body = result->output};
-    const char *path = flight->profile->client_assertion_file;
-    struct span *text = &given.body;
-    flight->job = NULL;
-    for (; text->length && is_blank(text->data[0]); text->length--)
-        text->data++;
-    while (text->length && is_blank(text->data[text->length - 1]))
-        text->length--;
-    bool sound = text->length > 0;
-    for (size_t i = 0; i < text->length; i++)
-        sound = sound && (unsigned char)text->data[i] > 0x20 && (unsigned char)text->data[i] < 0x7f;
-    if (result->error || !sound) {
-        given.error = result->error ? result->error : -EBADMSG;
-        failure_set(&given.why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s: %s", path,
-                    result->error ? result->problem : "it does not hold one token");
-        (void)snprintf(given.why.name, sizeof(given.why.name), "client_assertion_file");
-    }
-    flight_answer(flight, &given);
-}
-
 /* Entra knows the client by its certificate's thumbprint: SHA-1 with RS256, SHA-256 with PS256 (WIRE section 1). */
 static enum assertion_thumbprint thumbprint_of(const struct profile *profile)
 {
@@ -76,8 +49,7 @@ int signature_start(struct flight *flight)
     const char *usual = profile->dialect == DIALECT_ENTRA_V1 ? "RS256" : "";
     char jti[UUID_SIZE];
     if (profile->client_assertion_file)
-        return worker_read(flight->conductor->worker, profile->client_assertion_file, WORKER_PUBLIC_FILE, LIMIT_JWS,
-                           LIMIT_COMMAND_MS, on_read, flight, &flight->job);
+        return token_file_start(flight, profile->client_assertion_file, "client_assertion_file");
     int r = new_uuid(jti);
     if (r < 0)
         return r;

@@ -467,15 +467,16 @@ static enum outcome refuse_dpop(struct failure *why)
     return refuse(why, "unsupported_token_type", "its token is for DPoP (RFC 9449), " DPOP_WORDS);
 }
 
-static enum outcome read_access_token(json_object *json, const struct profile *profile, struct tokens *ret,
-                                      struct failure *why)
+static enum outcome read_access_token(json_object *json, const struct profile *profile, bool exchanged,
+                                      struct tokens *ret, struct failure *why)
 {
     struct span token;
     const char *type = "Bearer";
     int r = json_string(json, "token_type", LIMIT_CODE, &type);
     if (r == -EINVAL)
         return refuse(why, "unsupported_token_type", "its token_type is no word");
-    if (strcasecmp(type, "Bearer") != 0) {
+    bool other = exchanged && strcasecmp(type, "N_A") == 0; /* no access token: it is what issued_token_type says */
+    if (!other && strcasecmp(type, "Bearer") != 0) {
         char sentence[LIMIT_TEXT];
         if (strcasecmp(type, "DPoP") == 0)
             return refuse_dpop(why);
@@ -499,7 +500,7 @@ static enum outcome read_access_token(json_object *json, const struct profile *p
             "its token is bound to the client's certificate (cnf.x5t#S256), so nobody can use it who does not "
             "have client_key too; have it issued unbound, or set allow_bound = yes for who has");
     ret->access_token = strndup(token.data, token.length);
-    ret->type = strdup("Bearer");
+    ret->type = strdup(other ? "N_A" : "Bearer");
     return ret->access_token && ret->type ? OUTCOME_OK : no_memory(why, "access token");
 }
 
@@ -519,8 +520,18 @@ static enum outcome read_others(json_object *json, struct tokens *ret, struct fa
     return OUTCOME_OK;
 }
 
-enum outcome answer_tokens(const struct answer *answer, const struct profile *profile, bool user,
-                           const struct tick *tick, struct tokens *ret, struct failure *why)
+static enum outcome read_issued_type(json_object *json, char **ret, struct failure *why)
+{
+    const char *type;
+    if (json_string(json, "issued_token_type", LIMIT_URL, &type) < 0 || !*type)
+        return refuse(why, "invalid_token", "it has no issued_token_type, which RFC 8693 requires");
+    *ret = strdup(type);
+    return *ret ? OUTCOME_OK : no_memory(why, "token type");
+}
+
+static enum outcome read_tokens(const struct answer *answer, const struct profile *profile, bool user,
+                                const struct tick *tick, struct tokens *ret, char **ret_issued_type,
+                                struct failure *why)
 {
     _cleanup_json_wipe_ json_object *json = NULL;
     enum outcome outcome = answer_error(answer, profile, user, tick, &json, why);
@@ -530,9 +541,11 @@ enum outcome answer_tokens(const struct answer *answer, const struct profile *pr
     if (read.expires_in_s == 0)
         outcome = refuse(why, "invalid_token", "its token has expired already (is the clock of this host right?)");
     if (outcome == OUTCOME_OK)
-        outcome = read_access_token(json, profile, &read, why);
+        outcome = read_access_token(json, profile, ret_issued_type != NULL, &read, why);
     if (outcome == OUTCOME_OK)
         outcome = read_others(json, &read, why);
+    if (outcome == OUTCOME_OK && ret_issued_type)
+        outcome = read_issued_type(json, ret_issued_type, why);
     if (outcome != OUTCOME_OK) {
         tokens_clear(&read);
         return outcome;
@@ -548,4 +561,16 @@ enum outcome answer_tokens(const struct answer *answer, const struct profile *pr
         read.refresh_in_s = refresh_in;
     *ret = read;
     return OUTCOME_OK;
+}
+
+enum outcome answer_tokens(const struct answer *answer, const struct profile *profile, bool user,
+                           const struct tick *tick, struct tokens *ret, struct failure *why)
+{
+    return read_tokens(answer, profile, user, tick, ret, NULL, why);
+}
+
+enum outcome answer_exchanged(const struct answer *answer, const struct profile *profile, bool user,
+                              const struct tick *tick, struct tokens *ret, char **ret_issued_type, struct failure *why)
+{
+    return read_tokens(answer, profile, user, tick, ret, ret_issued_type, why);
 }

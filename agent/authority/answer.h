@@ -41,6 +41,11 @@ void failure_refused(struct failure *, const char *code, const char *sentence);
 enum outcome answer_tokens(const struct answer *, const struct profile *, bool user, const struct tick *,
                            struct tokens *ret, struct failure *why);
 
+/* The same of a token exchange (RFC 8693 section 2.2.1): issued_token_type must be there, and is put into
+ * *ret_issued_type for the caller to free; token_type may be N_A, and is then told so. */
+enum outcome answer_exchanged(const struct answer *, const struct profile *, bool user, const struct tick *,
+                              struct tokens *ret, char **ret_issued_type, struct failure *why);
+
 /* The same reading of the error alone, for endpoints with other contents: OUTCOME_OK when there is no error.
  * With ret_json a success must be a JSON object, which is put there for the caller to json_wipe(); with NULL a body is
  * not looked for on success (RFC 7009 has none). */

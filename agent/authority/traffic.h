@@ -35,6 +35,7 @@ struct answer {
     struct span body;
     const struct metadata *metadata;
     const struct identity *identity;
+    const char *person; /* PARENT: the profile at which a person signs in for that token; NULL: none */
 };
 
 struct tick {

@@ -77,6 +77,30 @@ static int print(const struct context *context, const struct get *get, const mlt
     return output_write(&text);
 }
 
+/* Where the agent says: that may be a profile that this one's token is made from, with claims of its own. */
+static int sign_in(struct context *context, const struct get *get, const mltoken_request *request)
+{
+    const struct client_error *error = &context->handle->error;
+    _cleanup_(mltoken_request_free_cleanup) mltoken_request *other = NULL;
+    struct login login = {.request = request, .profile = get->profile, .aside = true};
+    char profile[LIMIT_PROFILE_NAME + 1];
+    (void)snprintf(profile, sizeof(profile), "%s", error->profile);
+    if (error->claims[0] || (get->profile && profile[0] && strcmp(profile, get->profile) != 0)) {
+        int r = mltoken_request_new(&other);
+        if (r == 0)
+            r = mltoken_request_application(other, "mltoken");
+        if (r == 0)
+            r = mltoken_request_profile(other, profile[0] ? profile : get->profile);
+        if (r == 0 && error->claims[0])
+            r = mltoken_request_claims(other, error->claims);
+        if (r < 0)
+            return report(context, r, "cannot sign in", get->profile);
+        login.request = other;
+        login.profile = profile[0] ? profile : get->profile;
+    }
+    return login_run(context, &login);
+}
+
 static int run(struct context *context, const struct get *get)
 {
     _cleanup_(mltoken_request_free_cleanup) mltoken_request *request = NULL;
@@ -92,8 +116,7 @@ static int run(struct context *context, const struct get *get)
     int timeout_ms = (int)get->timeout * 1000;
     r = mltoken_get(context->handle, request, timeout_ms, &token);
     if (r == MLTOKEN_ELOGINREQUIRED && get->login) {
-        struct login login = {.request = request, .profile = get->profile, .aside = true};
-        code = login_run(context, &login);
+        code = sign_in(context, get, request);
         if (code != EXIT_DONE)
             return code;
         r = mltoken_get(context->handle, request, timeout_ms, &token);

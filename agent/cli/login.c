@@ -365,10 +365,12 @@ int command_login(struct context *context, int argc, char **argv)
 {
     struct login login = {0};
     bool switch_account = false;
+    const char *claims = NULL;
     const struct option options[] = {
         {"--no-qr", OPTION_FLAG, &login.no_qr, NULL, "no QR code"},
         {"--browser", OPTION_FLAG, &login.browser, NULL, "open a browser"},
         {"--no-browser", OPTION_FLAG, &login.no_browser, NULL, "the browser is on another machine"},
+        {"--claims", OPTION_TEXT, &claims, "JSON", "what the authority asks for beside, from a claims challenge"},
         {"--switch-account", OPTION_FLAG, &switch_account, NULL, "allow another account than the remembered one"},
     };
     const struct usage usage = {.command = "login", .summary = "Signs a person in.", USAGE_OPTIONS(options)};
@@ -380,6 +382,10 @@ int command_login(struct context *context, int argc, char **argv)
         return report(context, MLTOKEN_ENOMEM, "cannot sign in", login.profile);
     if (mltoken_request_profile(request, login.profile) < 0) {
         complain("login: the name of the profile is not valid");
+        return EXIT_USAGE;
+    }
+    if (mltoken_request_claims(request, claims) < 0) {
+        complain("login: the value of --claims is not valid");
         return EXIT_USAGE;
     }
     (void)mltoken_request_switch_account(request, switch_account);

@@ -154,8 +154,18 @@ static void advise_start(struct buffer *line, const struct context *context)
                   service ? service : "", service ? ".service" : "");
 }
 
+/* With what the authority asks the sign-in for, where a shell can be given that as it is. */
+static void advise_login(struct buffer *line, const struct client_error *error, const char *profile)
+{
+    buffer_format(line, "; sign in with: mltoken login%s%s", profile ? " " : "", profile ? profile : "");
+    if (error->claims[0] && !strchr(error->claims, '\''))
+        buffer_format(line, " --claims '%s'", error->claims);
+}
+
 static void add_advice(struct buffer *line, const struct context *context, int code, const char *profile)
 {
+    static const struct client_error none;
+    const struct client_error *error = context->handle ? &context->handle->error : &none;
     if (line->data && strstr(line->data, "mltoken ")) /* the agent has said it */
         return;
     const char *blank = profile ? " " : "", *name = profile ? profile : "";
@@ -182,7 +192,7 @@ static void add_advice(struct buffer *line, const struct context *context, int c
         buffer_text(line, "; unlock it with: mltoken unlock");
         break;
     case MLTOKEN_ELOGINREQUIRED:
-        buffer_format(line, "; sign in with: mltoken login%s%s", blank, name);
+        advise_login(line, error, profile);
         break;
     case MLTOKEN_ESIGNINFAILED:
         buffer_format(line, "; try again with: mltoken login%s%s", blank, name);
@@ -211,15 +221,17 @@ int report(struct context *context, int code, const char *what, const char *prof
     static const struct client_error none;
     const struct client_error *error = context->handle ? &context->handle->error : &none;
     char shown[LIMIT_TEXT] = "";
-    const char *name = error->profile[0] ? error->profile : profile;
+    const char *name = error->profile[0] ? error->profile : profile; /* a parent's, where that is what is wrong */
     if (name) {
         text_clean_into(shown, sizeof(shown), span_of(name));
         name = shown;
     }
-    _cleanup_buffer_ struct buffer line = BUFFER(4 * LIMIT_TEXT);
+    _cleanup_buffer_ struct buffer line = BUFFER(4 * LIMIT_TEXT + LIMIT_CHALLENGE);
     buffer_text(&line, what);
-    if (name)
-        buffer_format(&line, " for %s", name);
+    if (profile || name) {
+        buffer_text(&line, " for ");
+        text_clean(&line, span_of(profile ? profile : name), LIMIT_TEXT);
+    }
     add_why(&line, error, code);
     add_times(&line, error, code);
     if (code == MLTOKEN_ETIMEOUT && add_waiting(&line, context, name))

@@ -4,8 +4,10 @@
 #include <strings.h>
 
 static const struct grant *const table[] = {
-    &grant_authorization_code, &grant_client_credentials, &grant_device_code, &grant_managed_identity,
-    &grant_mlserver,           &grant_password,           &grant_static,
+    &grant_authorization_code, &grant_client_credentials, &grant_device_code,
+    &grant_jwt_bearer,         &grant_managed_identity,   &grant_mlserver,
+    &grant_on_behalf_of,       &grant_password,           &grant_static,
+    &grant_token_exchange,
 };
 
 const struct grant *grant_find(const char *name)

@@ -35,6 +35,8 @@ enum step_kind {
     STEP_BROWSE,   /* LOGIN: a person's browser goes to the address and comes back there -> answer.body, the query that
                       it brought, or what a person typed in its place; -ETIMEDOUT: nobody came */
     STEP_VERIFY,   /* checks an id_token's signature and claims -> answer.identity */
+    STEP_FILE,     /* a token that is kept in a file, read anew -> answer.body */
+    STEP_PARENT,   /* the token of the profile that `parent` names -> answer.body, person */
     STEP_SAVE,     /* keeps the credential -> nothing; durable when answered */
     STEP_RECALL,   /* what a NOTE kept -> answer.body, empty when nothing was */
     STEP_NOTE,     /* keeps a note beside the profile -> nothing; durable when answered */
@@ -76,6 +78,14 @@ struct browse_step {
     int64_t wait_ms, expires_at;
 };
 
+struct file_step {
+    const char *path, *key; /* the key that names it, for messages */
+};
+
+struct parent_step {
+    bool refresh; /* a new one, whatever there is: the last one was refused */
+};
+
 struct sign_step {
     const char *audience;
     struct span key_password; /* data NULL: none */
@@ -102,6 +112,8 @@ struct step {
         struct note_step note;
         bool quiet;               /* RECALL: nobody is asked to unlock the store for it */
         struct span key_password; /* PAIR; data NULL: none */
+        struct file_step file;
+        struct parent_step parent;
         const struct credential *save;
         struct {
             struct tokens *tokens; /* the runner may take the strings (TAKE_PTR); NULL after REVOKE and ROTATE; its life
@@ -152,8 +164,8 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_authorization_code, grant_client_credentials, grant_device_code, grant_managed_identity,
-    grant_mlserver, grant_password, grant_static;
+extern const struct grant grant_authorization_code, grant_client_credentials, grant_device_code, grant_jwt_bearer,
+    grant_managed_identity, grant_mlserver, grant_on_behalf_of, grant_password, grant_static, grant_token_exchange;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

@@ -78,9 +78,11 @@ void call_fail(struct call *call, const struct failure *failure)
     (void)snprintf(name, sizeof(name), MESSAGE_INTERFACE ".%s", failure_name(failure->kind));
     if (failure->kind != FAILURE_LOCKED && failure->kind != FAILURE_DENIED && failure->kind != FAILURE_BUSY &&
         failure->kind != FAILURE_STORE_UNAVAILABLE && failure->kind != FAILURE_INVALID_TOKEN)
-        put_if(parameters, "profile", call->profile);
+        put_if(parameters, "profile", *failure->profile ? failure->profile : call->profile);
     if (failure->kind != FAILURE_TOKEN_TOO_SHORT && failure->kind != FAILURE_LOCKED)
         put_if(parameters, "reason", failure->reason);
+    if (failure->kind == FAILURE_LOGIN_REQUIRED)
+        put_if(parameters, "claims", failure->claims);
     if (failure->kind == FAILURE_SECRET_MISSING)
         put_if(parameters, "name", failure->name);
     if (failure->kind == FAILURE_AUTHORITY_REFUSED) {

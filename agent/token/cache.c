@@ -334,7 +334,8 @@ static int build_reply(struct entry *entry, const struct tokens *tokens, struct 
     if (!parameters || json_put(parameters, "token", token) < 0)
         return -ENOMEM;
     if (json_put_text(token, "profile", profile->name) < 0 || json_put_text(token, "value", tokens->access_token) < 0 ||
-        json_put_text(token, "type", "Bearer") < 0 || put_header(token, profile->header, tokens->access_token) < 0 ||
+        json_put_text(token, "type", tokens->type ? tokens->type : "Bearer") < 0 ||
+        put_header(token, profile->header, tokens->access_token) < 0 ||
         json_put_time(token, "expiresAt", entry->expires_at) < 0 ||
         json_put_time(token, "refreshAt", entry->refresh_at) < 0 || put_scopes(token, entry, tokens->scope) < 0 ||
         json_put_text(token, "resource", request_resource(&entry->request, profile)) < 0 ||

@@ -38,10 +38,13 @@ struct failure {
     char description[LIMIT_TEXT]; /* ... its words */
     char correlation_id[LIMIT_CODE];
     char trace_id[LIMIT_CODE];
-    char name[LIMIT_PROFILE_NAME + 1]; /* SECRET_MISSING: which secret */
-    int64_t retry_after_ms;            /* asked for by the authority; -1: it did not say */
-    int64_t retry_at;                  /* AUTHORITY_UNREACHABLE: epoch seconds of the next try; -1 unknown */
-    int64_t min_valid_s, expires_at;   /* TOKEN_TOO_SHORT */
+    char name[LIMIT_PROFILE_NAME + 1];    /* SECRET_MISSING: which secret */
+    char profile[LIMIT_PROFILE_NAME + 1]; /* whose matter it is, when that is a parent of the one asked for; or "" */
+    char claims[LIMIT_CHALLENGE + 1]; /* LOGIN_REQUIRED: what the next sign-in is to be asked for, JSON; never logged */
+    int64_t retry_after_ms;           /* asked for by the authority; -1: it did not say */
+    int64_t retry_at;                 /* AUTHORITY_UNREACHABLE: epoch seconds of the next try; -1 unknown */
+    int64_t min_valid_s, expires_at;  /* TOKEN_TOO_SHORT */
+    bool inherited;                   /* a parent's, which remembers it itself */
     bool credentials; /* a person's password was refused: sent again and again it would lock the account */
     bool uncertain;   /* a refresh may have reached the authority, its answer is lost */
 };

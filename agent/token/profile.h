@@ -60,6 +60,8 @@ struct profile {
     char *policy; /* B2C's user flow; NULL after reading unless the dialect is that one */
     struct source client_secret, password, token, token_secondary, key_password;
     char *username;
+    char *parent;                                             /* the profile whose token this one's is made from */
+    char *subject_token_file, *actor_token_file;              /* of tokens that others keep, to be traded in */
     char *client_assertion_file;                              /* of an assertion that somebody else makes */
     char *client_certificate, *client_key;                    /* paths; the key may stand in the certificate's file */
     char *assertion_alg, *assertion_audience, *assertion_kid; /* of private_key_jwt */

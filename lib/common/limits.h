@@ -27,6 +27,7 @@
 #define LIMIT_SCOPE        512 /* one scope */
 #define LIMIT_URL          2048
 #define LIMIT_CLAIMS       8192 /* a claims parameter */
+#define LIMIT_CHALLENGE    1024 /* claims that an authority asks a sign-in for */
 #define LIMIT_TEXT         512  /* a text of an authority that is shown */
 #define LIMIT_CODE         64   /* error codes, correlation ids and the like */
 #define LIMIT_ERROR_NAME   128  /* a Varlink error's full name */
@@ -52,6 +53,7 @@
 #define LIMIT_CONFIG_TURN   (64 * 1024) /* of a file, read before others have their turn: a millisecond or two */
 #define LIMIT_CONFIG_ERRORS 100         /* errors kept for one file */
 #define LIMIT_CONFIG_KEYS   64          /* keys in one profile that the common table does not know */
+#define LIMIT_PARENTS       8           /* profiles that one's token is made from, one above the other */
 #define LIMIT_HOSTS         32          /* names in endpoint_hosts or verification_hosts */
 #define LIMIT_HOST          253         /* one of them */
 #define LIMIT_COMMAND_WORDS 64          /* words of a command: source */

@@ -46,6 +46,7 @@ complete -c mltoken -n '__mltoken_in get' -l curl -d 'a configuration for curl -
 complete -c mltoken -n '__mltoken_in login' -l no-qr -d 'no QR code'
 complete -c mltoken -n '__mltoken_in login' -l browser -d 'open a browser'
 complete -c mltoken -n '__mltoken_in login' -l no-browser -d 'it is on another machine'
+complete -c mltoken -n '__mltoken_in login' -l claims -x -d 'what the authority asks for'
 complete -c mltoken -n '__mltoken_in login' -l switch-account -d 'allow another account'
 complete -c mltoken -n '__mltoken_in logout' -l all -d 'every profile'
 complete -c mltoken -n '__mltoken_in show' -l remote -d 'ask the authority'

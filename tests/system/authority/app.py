@@ -15,6 +15,7 @@ import urllib.parse
 from .assertions import AssertionEndpoints
 from .authorization import AuthorizationEndpoints
 from .endpoints import Endpoints, json_response
+from .exchange import ExchangeEndpoints, default_rules
 from .faults import Fault
 from .keys import KeySet
 from .managed_identity import IdentityEndpoints, Platform
@@ -32,7 +33,8 @@ REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "
                 "faults_state", "secrets", "counters", "set_userinfo", "set_identity", "pause", "resume", "drop_connections", "device_codes")
 
 
-class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls, MlServerEndpoints, IdentityEndpoints):
+class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls, MlServerEndpoints, IdentityEndpoints,
+                ExchangeEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https
@@ -71,6 +73,7 @@ class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls
         self.reuses = []
         self.redirects = []                          # where browsers were sent back to
         self.proxied, self.shown_to_proxy = [], []
+        self.exchange_rules = default_rules()
         self.pages = "https"
 
     # Life

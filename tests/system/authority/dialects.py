@@ -8,7 +8,9 @@ import urllib.parse
 import uuid
 
 GRANTS = {"authorization_code": "authorization_code", "client_credentials": "client_credentials", "refresh_token": "refresh_token", "password": "password",
-          "urn:ietf:params:oauth:grant-type:device_code": "device_code"}
+          "urn:ietf:params:oauth:grant-type:device_code": "device_code",
+          "urn:ietf:params:oauth:grant-type:token-exchange": "token_exchange",
+          "urn:ietf:params:oauth:grant-type:jwt-bearer": "jwt_bearer"}
 FEATURES = ("openid", "rfc8414", "revocation", "introspection", "userinfo", "jwks", "device")
 
 
