@@ -3,6 +3,6 @@
 
 #include <stdbool.h>
 
-/* Whether it is certain that another user (not root) made the connection: asks sock_diag, without waiting. Where that
- * does not tell, false. */
+/* Whether it is certain that another user (not root) made the connection, or that whoever did has closed it already:
+ * asks sock_diag, without waiting. Where that does not tell, false. */
 bool tcp_owner_foreign(int fd);

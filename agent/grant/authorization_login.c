@@ -60,6 +60,17 @@ static int found(struct authorization_login *login, const struct answer *answer,
     return r <= 0 ? r : listen_first(login, ret);
 }
 
+/* OpenID Connect Core section 11: without it some authorities pass over offline_access. Entra needs none, and where
+ * only an administrator may consent it would end there. */
+static bool wants_consent(const struct input *input)
+{
+    char *const *scopes = request_scopes(input_request(input), input->profile);
+    bool offline = false;
+    for (; scopes && *scopes; scopes++)
+        offline |= strcmp(*scopes, "offline_access") == 0;
+    return offline && !profile_is_entra(input->profile);
+}
+
 /* The authorization request: everything but client_id. */
 static int put_request(struct authorization_login *login)
 {
@@ -76,6 +87,7 @@ static int put_request(struct authorization_login *login)
     form_text(body, "nonce", login->nonce);
     form_text(body, "code_challenge", challenge);
     form_text(body, "code_challenge_method", "S256");
+    form_text(body, "prompt", wants_consent(login->input) ? "consent" : NULL);
     form_text(body, "login_hint", login->input->profile->username);
     return exchange_target(&login->exchange, input_request(login->input), true);
 }

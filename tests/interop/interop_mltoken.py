@@ -77,7 +77,7 @@ class User:
                 said.append(json.loads(line))
                 prompt = said[-1].get("prompt")
                 if prompt:
-                    person({"verification_uri": prompt["verificationUri"], "user_code": prompt["userCode"],
+                    person({"verification_uri": prompt["verificationUri"], "user_code": prompt.get("userCode"),
                             "verification_uri_complete": prompt["verificationUriComplete"]})
             error = command.stderr.read()
             return harness.Result(command.wait(), json.dumps(said), error), said

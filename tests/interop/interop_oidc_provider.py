@@ -21,6 +21,7 @@ BASIC_SECRET = "s:e+c%72et &=?/~ \"x\""
 POST_ID = "mltoken-post"
 POST_SECRET = "post+secret&client_id=other %20"
 PUBLIC_ID = "mltoken-device"
+WEB_ID = "mltoken-browser"
 
 CLIENTS = [
     {"client_id": BASIC_ID, "client_secret": BASIC_SECRET, "token_endpoint_auth_method": "client_secret_basic",
@@ -37,6 +38,10 @@ KEY_CLIENTS = {"mltoken-rsa": ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_
                "mltoken-ec": ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]}
 for _client in CLIENTS:
     _client.update({"redirect_uris": [], "response_types": []})
+# RFC 8252: of a native client's loopback address any port is good
+CLIENTS.append({"client_id": WEB_ID, "token_endpoint_auth_method": "none", "application_type": "native",
+                "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+                "redirect_uris": ["http://127.0.0.1/"]})
 
 
 def install(folder):
@@ -72,6 +77,7 @@ class OidcProvider:
     name = "oidc-provider"
     person = "alice"
     basic, post, public = (BASIC_ID, BASIC_SECRET), (POST_ID, POST_SECRET), PUBLIC_ID
+    web = WEB_ID
     machine_scope = "api:read"
     # the access token is for RESOURCE, so its scopes are that resource's alone
     login_scope, granted_scope = "openid offline_access api:read", "api:read"

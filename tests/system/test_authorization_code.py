@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def test_sign_in_renew_and_sign_out(setup, authority, mltoken):
     assert abs(sign_in.prompt["expiresAt"] - time.time() - 600) < 60
     assert sign_in.query["response_type"] == "code" and sign_in.query["code_challenge_method"] == "S256"
     assert sign_in.query["redirect_uri"] == f"http://127.0.0.1:{sign_in.port}/"
+    assert sign_in.query["prompt"] == "consent"  # offline_access is asked for
     assert visit(sign_in.page, user="bob") == "You may close this window"
     assert sign_in.done()["account"] == "bob@example.org"
     assert not listening(sign_in.port)
@@ -164,6 +166,7 @@ def test_entra_comes_back_to_localhost(authority, home, start_agent, mltoken):
     start_agent()
     sign_in = SignIn(mltoken)
     assert sign_in.query["redirect_uri"] == f"http://localhost:{sign_in.port}" and sign_in.host == "localhost"
+    assert "prompt" not in sign_in.query
     assert listening(sign_in.port)
     if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") and "00000001 01" in open("/proc/net/if_inet6").read():
         assert listening(sign_in.port, "::1")
@@ -336,6 +339,29 @@ def test_another_user_is_not_heard(sign_in, setup):
                           timeout=60, check=True)
     assert told.stdout == "0\n"
     assert "another user's connection" in setup.log()
+    visit(sign_in.page)
+    sign_in.done()
+
+
+HASTY = """
+import os, socket, sys
+os.setgid(12345); os.setuid(12345)
+for _ in range(50):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10) as peer:
+        peer.sendall(sys.argv[2].encode().decode("unicode_escape").encode())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to be another user")
+def test_another_user_who_closes_at_once(sign_in, setup):
+    """Whose a connection was cannot be told once it is closed; it must not count as a visit."""
+    request = f"GET {sign_in.path} HTTP/1.1\\r\\nHost: 127.0.0.1:{sign_in.port}\\r\\n\\r\\n"
+    os.kill(setup.pid, signal.SIGSTOP)
+    try:
+        subprocess.run([sys.executable, "-c", HASTY.replace("50", "20"), str(sign_in.port), request], timeout=60, check=True)
+    finally:
+        os.kill(setup.pid, signal.SIGCONT)
+    subprocess.run([sys.executable, "-c", HASTY, str(sign_in.port), request], timeout=60, check=True)
     visit(sign_in.page)
     sign_in.done()
 
