@@ -9,6 +9,7 @@
 #include "config.h"
 #include "doctor_guard.h"
 #include "doctor_identity.h"
+#include "doctor_pair.h"
 #include "grant/grant.h"
 #include "json.h"
 #include "limits.h"
@@ -453,6 +454,16 @@ static void check_identity(struct doctor *doctor)
         (void)check_place(doctor, "", address);
 }
 
+static void check_pair(struct doctor *doctor)
+{
+    static const enum verdict verdicts[] = {
+        [PAIR_GOOD] = FINE, [PAIR_ENDS_SOON] = WARN, [PAIR_BAD] = BAD_CONFIGURATION};
+    _cleanup_buffer_ struct buffer words = BUFFER(4 * LIMIT_TEXT);
+    enum pair_verdict found = pair_check(doctor->loop, doctor->worker, doctor->profile, &words);
+    if (found != PAIR_NONE)
+        say(doctor, verdicts[found], "%s", words.data ? words.data : "client_certificate cannot be read");
+}
+
 static void check_profile(struct doctor *doctor, const struct profile *profile)
 {
     doctor->profile = profile;
@@ -467,6 +478,7 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
     check_guards(doctor);
     for (size_t i = 0; i < SECRET_SOURCES; i++)
         check_secret(doctor, secret_source_name(i));
+    check_pair(doctor);
     check_store(doctor);
     _cleanup_free_ char *place = public_place(profile);
     bool reached = read_ca_file(doctor) == 0 && place &&

@@ -347,6 +347,22 @@ def test_mistakes_in_the_profile(authority, place, home, mltoken, pair, keys, wo
     assert result.code == 3 and words in result.out + result.err, result.out + result.err
 
 
+@pytest.mark.parametrize("days, code, words", [("300", 0, "client_key belongs to"), ("3", 0, "have a new one issued"),
+                                               ("-1", 3, "has ended")])
+def test_doctor_looks_at_the_pair(authority, place, home, mltoken, pair, days, code, words):
+    authority.issue_client(pair.key, pair.certificate, days=days)
+    home.config({"p": shown(authority, place, pair)})
+    result = mltoken("doctor", "p")
+    assert result.code == code and words in result.out, result.out + result.err
+
+
+def test_doctor_finds_another_key(authority, place, home, mltoken, pair):
+    os.rename(Pair(home, "other").key, pair.key)
+    home.config({"p": shown(authority, place, pair)})
+    result = mltoken("doctor", "p")
+    assert result.code == 3 and "does not belong" in result.out, result.out
+
+
 # Tokens that are bound to a key
 
 def test_a_bound_token_is_refused_unless_it_is_wanted(authority, place, home, start_agent, mltoken, pair):
