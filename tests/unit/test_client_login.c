@@ -93,12 +93,81 @@ static void test_login_that_makes_no_sense(void **state)
     }
 }
 
+#define BROWSER                                                                                                        \
+    "{\"parameters\":{\"state\":\"prompt\",\"session\":\"5e55\",\"prompt\":{\"kind\":\"browser\",\"verificationUri\":" \
+    "\"http://127.0.0.1:1/a\",\"verificationUriComplete\":\"https://x.example/b\"}},\"continues\":true}"
+#define SECRET                                                                                                         \
+    "{\"parameters\":{\"state\":\"prompt\",\"session\":\"5e55\",\"prompt\":{\"kind\":\"secret\",\"name\":"             \
+    "\"password\"}},"                                                                                                  \
+    "\"continues\":true}"
+
+static int on_kind(void *arg, const mltoken_prompt *prompt)
+{
+    int *seen = arg;
+    assert_string_equal(mltoken_prompt_session(prompt), "5e55");
+    if ((*seen)++ == 0) {
+        assert_int_equal(mltoken_prompt_kind_of(prompt), MLTOKEN_PROMPT_BROWSER);
+        assert_string_equal(mltoken_prompt_uri(prompt), "http://127.0.0.1:1/a");
+        assert_string_equal(mltoken_prompt_uri_complete(prompt), "https://x.example/b");
+        assert_null(mltoken_prompt_name(prompt));
+    } else {
+        assert_int_equal(mltoken_prompt_kind_of(prompt), MLTOKEN_PROMPT_SECRET);
+        assert_string_equal(mltoken_prompt_name(prompt), "password");
+        assert_null(mltoken_prompt_uri(prompt));
+    }
+    return 0;
+}
+
+static void test_prompts_that_want_an_answer(void **state)
+{
+    (void)state;
+    static const struct line script[] = {{.act = READ},
+                                         {.act = SAY, .text = BROWSER},
+                                         {.act = SAY, .text = SECRET},
+                                         {.act = SAY, .text = DONE},
+                                         {.act = HOLD},
+                                         {.act = END}};
+    struct agent agent;
+    mltoken_handle *handle = agent_start(&agent, script);
+    int seen = 0;
+    assert_int_equal(mltoken_login(handle, NULL, 0, on_kind, &seen), 0);
+    assert_int_equal(seen, 2);
+    agent_stop(&agent, handle);
+    agent_free(&agent);
+}
+
+static void test_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reply;
+        int code;
+    } cases[] = {
+        {"{\"parameters\":{}}", 0},
+        {"{\"error\":\"org.mltoken.agent.Denied\",\"parameters\":{\"reason\":\"not it\"}}", MLTOKEN_EDENIED},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        const struct line script[] = {{.act = READ}, {.act = SAY, .text = cases[i].reply}, {.act = HOLD}, {.act = END}};
+        struct agent agent;
+        mltoken_handle *handle = agent_start(&agent, script);
+        assert_int_equal(mltoken_answer(handle, "5e55", "http://127.0.0.1:1/?code=c", 5000), cases[i].code);
+        agent_stop(&agent, handle);
+        assert_string_equal(agent.heard.data, "{\"method\":\"org.mltoken.agent.Answer\",\"parameters\":{\"session\":"
+                                              "\"5e55\",\"value\":\"http://127.0.0.1:1/?code=c\"}}");
+        agent_free(&agent);
+    }
+    assert_int_equal(mltoken_answer(NULL, "s", "v", 0), MLTOKEN_EINVAL);
+    assert_string_equal(mltoken_prompt_session(NULL), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_login_is_cancelled),
         cmocka_unit_test(test_login_that_makes_no_sense),
+        cmocka_unit_test(test_prompts_that_want_an_answer),
+        cmocka_unit_test(test_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
