@@ -94,7 +94,7 @@ def test_a_sleep_is_held_back_until_the_agent_is_locked(logind, listening):
     assert logind.held() == 1
     locked(listening)
     locked(listening)  # with this answer, what the one before did is done
-    logind.wait_held(0)  # the answer comes first
+    logind.wait_held(0)  # on the bus a copy of it may live a moment longer
     logind.sleep(False)
     logind.wait_held(1)
     silent(listening)
