@@ -36,7 +36,7 @@ struct doctor {
     struct documents *documents;
     struct stores *stores;
     bool bad_configuration, bad_network;
-    const struct config *config;
+    struct config *config;
     const struct profile *profile; /* at hand */
     const char *secret;            /* of it, at hand: its key */
     struct buffer ca_pem;
@@ -102,6 +102,31 @@ static int read_ca_file(struct doctor *doctor)
     if (r < 0)
         say(doctor, BAD_CONFIGURATION, "ca_file %s: %s", doctor->profile->ca_file, strerror(-r));
     return r < 0 ? r : doctor->error;
+}
+
+static void on_token_file(void *arg, const struct worker_result *result)
+{
+    struct doctor *doctor = arg;
+    doctor->error = result->error;
+    if (result->error)
+        failure_set(&doctor->why, FAILURE_SECRET_MISSING, CLASS_DEFINITE, "%s", result->problem);
+    loop_stop(doctor->loop, 0);
+}
+
+/* A token that somebody else keeps: whether it is there just now. */
+static void check_token_file(struct doctor *doctor, const char *key, const char *path)
+{
+    struct worker_job *job;
+    if (!path)
+        return;
+    int r =
+        worker_read(doctor->worker, path, WORKER_PUBLIC_FILE, LIMIT_JWS, LIMIT_COMMAND_MS, on_token_file, doctor, &job);
+    if (r == 0)
+        r = loop_run(doctor->loop);
+    if (r == 0 && doctor->error == 0)
+        say(doctor, FINE, "%s %s can be read", key, path);
+    else
+        say(doctor, BAD_CONFIGURATION, "%s %s: %s", key, path, r < 0 ? strerror(-r) : doctor->why.reason);
 }
 
 static void on_secret(void *arg, const struct worker_result *result)
@@ -387,6 +412,10 @@ static void check_guards(struct doctor *doctor)
         bool fine = guard_check_pinentry(doctor->config, &words);
         say(doctor, fine ? FINE : BAD_CONFIGURATION, "%s", words.data);
     }
+    if (profile->parent) {
+        bool broken, sound = guard_check_parent(doctor->config, profile, &words, &broken);
+        say(doctor, sound ? FINE : broken ? BAD_CONFIGURATION : WARN, "%s", words.data);
+    }
     if (!profile->allow)
         return;
     bool fine = guard_check_allow(profile, &words);
@@ -479,6 +508,9 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
     for (size_t i = 0; i < SECRET_SOURCES; i++)
         check_secret(doctor, secret_source_name(i));
     check_pair(doctor);
+    check_token_file(doctor, "subject_token_file", profile->subject_token_file);
+    check_token_file(doctor, "actor_token_file", profile->actor_token_file);
+    check_token_file(doctor, "client_assertion_file", profile->client_assertion_file);
     check_store(doctor);
     _cleanup_free_ char *place = public_place(profile);
     bool reached = read_ca_file(doctor) == 0 && place &&
@@ -538,7 +570,7 @@ static void check_all(struct doctor *doctor, struct config *config, const char *
     else if (config->problem_count == 0)
         say(doctor, FINE, "the configuration is well formed, profiles: %zu", config->profile_count);
     check_lock_on(doctor, config);
-    if (profile)
+    for (; profile; profile = !profile->problem && profile->parent ? config_profile(config, profile->parent) : NULL)
         check_profile(doctor, profile);
     for (size_t i = 0; !name && i < config->profile_count; i++)
         check_profile(doctor, config_at(config, i));

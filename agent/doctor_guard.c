@@ -100,3 +100,23 @@ pid_t guard_agent(void)
         return 0;
     return pid;
 }
+
+bool guard_check_parent(struct config *config, const struct profile *profile, struct buffer *ret_words,
+                        bool *ret_broken)
+{
+    const struct profile *parent = config_profile(config, profile->parent);
+    buffer_clear(ret_words);
+    *ret_broken = !parent || parent->problem;
+    if (*ret_broken)
+        buffer_format(ret_words, "its parent %s cannot be used: %s", profile->parent,
+                      parent ? parent->problem : "there is no such profile");
+    else if (profile_guarded(parent) && !profile_guarded(profile))
+        buffer_format(
+            ret_words,
+            "its parent %s is guarded by %s, which does not count for what is made from its token: guard this "
+            "profile too",
+            profile->parent, parent->confirm ? "confirm" : "allow");
+    else
+        buffer_format(ret_words, "its token is made from that of %s", profile->parent);
+    return !*ret_broken && (!profile_guarded(parent) || profile_guarded(profile));
+}

@@ -520,3 +520,24 @@ def test_nothing_of_it_in_the_log(authority, home, start_agent, mltoken, trader)
     err = mltoken("get", "p", "--refresh").err + mltoken("get", "q", "--refresh").err
     for secret in authority.secrets() + [subject, subject.split(".")[2], trader.secret, *out.split()]:
         assert secret not in agent.log() + err
+
+
+def test_the_doctor_looks_up_the_chain(authority, home, mltoken, trader):
+    _, path = outside(authority, home)
+    home.config({"me": service(authority, home), "p": child(authority, home),
+                 "q": child(authority, home, parent=None, subject_token_file=path),
+                 "r": child(authority, home, parent=None, subject_token_file=path + ".gone"),
+                 "broken": {"grant": "static"}, "s": child(authority, home, parent="broken")})
+    out = mltoken("doctor", "p").out
+    assert "ok    p: its token is made from that of me" in out and "ok    me: client_secret can be read" in out, out
+    result = mltoken("doctor")
+    assert f"q: subject_token_file {path} can be read" in result.out
+    assert f"r: subject_token_file {path}.gone: " in result.out
+    assert "FAIL  s: its parent broken cannot be used" in result.out and result.code == 3
+
+
+def test_the_doctor_tells_of_a_guard_that_is_gone_round(authority, home, mltoken, trader):
+    home.config({"me": service(authority, home, allow="/usr/bin/true"), "p": child(authority, home),
+                 "q": child(authority, home, allow="/usr/bin/true")})
+    out = mltoken("doctor").out
+    assert "warn  p: " in out and "its parent me is guarded" in out and "warn  q: its parent" not in out
