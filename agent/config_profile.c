@@ -172,7 +172,7 @@ int reader_finish_profile(struct reader *reader)
     if (profile->dialect == DIALECT_AUTO)
         profile->dialect = DIALECT_OIDC;
     if (!profile->header)
-        profile->header = header;
+        profile->header = profile->grant && profile->grant->header ? (char *)(uintptr_t)profile->grant->header : header;
     if (profile->problem)
         profile->grant = NULL;
     return r;

@@ -468,6 +468,8 @@ static char *public_place(const struct profile *profile)
     char *address = NULL;
     if (profile->dialect == DIALECT_MLSERVER)
         return asprintf(&address, "%s/status", profile->authority) < 0 ? NULL : address;
+    if (profile->grant->bare)
+        return strdup(profile->authority);
     if (profile->authority && metadata_addresses(profile, &address, 1) == 1)
         return address;
     return profile->token_endpoint ? strdup(profile->token_endpoint) : NULL;
@@ -518,7 +520,7 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
                    (profile->proxy || check_place(doctor, "", place) == 0) && probe(doctor, place) == 0;
     if (reached && profile->dialect == DIALECT_MLSERVER)
         check_node(doctor, place);
-    else if (reached)
+    else if (reached && !profile->grant->bare)
         check_metadata(doctor);
     doctor->profile = NULL;
 }

@@ -4,9 +4,9 @@
 #include <strings.h>
 
 static const struct grant *const table[] = {
-    &grant_authorization_code, &grant_client_credentials, &grant_device_code,
-    &grant_jwt_bearer,         &grant_managed_identity,   &grant_mlserver,
-    &grant_on_behalf_of,       &grant_password,           &grant_static,
+    &grant_authorization_code, &grant_azure_key,    &grant_azureml_key, &grant_azureml_token,
+    &grant_client_credentials, &grant_device_code,  &grant_jwt_bearer,  &grant_managed_identity,
+    &grant_mlserver,           &grant_on_behalf_of, &grant_password,    &grant_static,
     &grant_token_exchange,
 };
 

@@ -149,6 +149,8 @@ struct grant {
     unsigned ops;                /* which of enum grant_op it can */
     bool local;                  /* it asks services of this very host: http to link-local literals too, no proxy */
     enum dialect dialect;        /* the one that it speaks and nobody else; DIALECT_AUTO: its authority's */
+    bool bare;                   /* its authority is asked for nothing but what the grant knows: it has no metadata */
+    const char *header;          /* template where the profile has none; NULL: Authorization: Bearer {token} */
     size_t state_size;           /* zeroed before start() */
     const char *const *required; /* common keys that must be set, NULL-terminated */
     const struct key *keys;      /* own keys, ended by a NULL name; may be NULL */
@@ -164,8 +166,9 @@ struct grant {
     void (*end)(void *state);
 };
 
-extern const struct grant grant_authorization_code, grant_client_credentials, grant_device_code, grant_jwt_bearer,
-    grant_managed_identity, grant_mlserver, grant_on_behalf_of, grant_password, grant_static, grant_token_exchange;
+extern const struct grant grant_authorization_code, grant_azure_key, grant_azureml_key, grant_azureml_token,
+    grant_client_credentials, grant_device_code, grant_jwt_bearer, grant_managed_identity, grant_mlserver,
+    grant_on_behalf_of, grant_password, grant_static, grant_token_exchange;
 
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
 const char *const *grant_names(size_t *ret_count); /* for messages */

@@ -351,6 +351,9 @@ int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_
         return -EINVAL;
     int64_t life_ms = (tokens->expires_in_s < LIMIT_LIFETIME_S ? tokens->expires_in_s : LIMIT_LIFETIME_S) * 1000;
     int64_t renew_ms = renewal_after_ms(entry->holder->profile, life_ms, tokens->refresh_in_s, random);
+    /* where nothing ends, a share of the life says nothing: it is read again when the grant says */
+    if (tokens->endless && tokens->refresh_in_s > 0 && renew_ms > tokens->refresh_in_s * 1000)
+        renew_ms = tokens->refresh_in_s * 1000;
     int64_t expires_at = entry->expires_at, refresh_at = entry->refresh_at;
     entry->expires_at = tokens->endless ? -1 : wall_s + tokens->expires_in_s;
     entry->refresh_at = renew_ms < 0 ? -1 : wall_s + renew_ms / 1000;

@@ -14,6 +14,7 @@ import urllib.parse
 
 from .assertions import AssertionEndpoints
 from .authorization import AuthorizationEndpoints
+from .azure import AzureEndpoints, AzureState
 from .endpoints import Endpoints, json_response
 from .exchange import ExchangeEndpoints, default_rules
 from .faults import Fault
@@ -34,7 +35,7 @@ REMOTE_CALLS = ("reset", "set_client", "add_client", "set_user", "set_tenant", "
 
 
 class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls, MlServerEndpoints, IdentityEndpoints,
-                ExchangeEndpoints):
+                ExchangeEndpoints, AzureEndpoints):
     """A scripted OAuth and OpenID authority on 127.0.0.1.
 
     authority = Authority().start(); authority.oidc is an issuer over http, authority.https + "/oidc" one over https
@@ -57,6 +58,7 @@ class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls
 
     def _clear_state(self):
         self.store = Store()
+        self.azure_state = AzureState()
         self.faults = []
         self.records = collections.deque(maxlen=MAX_RECORDS)
         self.highest = collections.Counter()

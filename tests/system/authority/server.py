@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.parse
 
-from . import faults
+from . import azure, faults
 from .dialects import route
 from .endpoints import Response, json_response
 from .mutual import shown
@@ -43,7 +43,7 @@ class Request:
         elif self.path == "/device":
             self.dialect, self.endpoint = None, "browser"
         else:
-            self.dialect, self.endpoint = route(self.path)
+            self.dialect, self.endpoint = azure.route(self.path) or route(self.path)
             self.endpoint = self.endpoint or "unknown"
         self.client = self._client()
 
