@@ -302,6 +302,9 @@ def test_the_slow_and_the_many(sign_in):
             peer.sendall(b"GET / HT")
         except ConnectionError:
             pass
+    late = slow[-8]  # the oldest make room, never those who have just come
+    late.sendall(f"TP/1.1\r\nHost: 127.0.0.1:{sign_in.port}\r\n\r\n".encode())
+    assert late.recv(100).startswith(b"HTTP/1.1 404 ")
     visit(sign_in.page)
     sign_in.done()
     for peer in slow:
