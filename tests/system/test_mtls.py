@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from attack import SANITIZED
 from authority.assertions import thumbprint
 from authority.store import SECRET_PLAIN
 from authority.mutual import Gatekeeper
@@ -419,6 +420,7 @@ def traces(pair):
             "bytes": base64.b64decode(line)}
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps what was freed in quarantine")
 def test_the_key_is_in_memory_while_it_is_used_and_no_longer(authority, place, home, start_agent, mltoken, pair):
     home.config({"p": shown(authority, place, pair)})
     agent = start_agent()
@@ -437,6 +439,7 @@ def test_the_key_is_in_memory_while_it_is_used_and_no_longer(authority, place, h
     wait_until(lambda: not any(agent.memory_has(mark) for mark in marks.values()))
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps what was freed in quarantine")
 def test_a_call_that_is_given_up_leaves_no_key(authority, place, home, start_agent, mltoken, pair):
     home.config({"p": shown(authority, place, pair, timeout="2")})
     agent = start_agent()
