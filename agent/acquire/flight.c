@@ -3,6 +3,7 @@
 #include "acquire/browse.h"
 #include "acquire/client_pair.h"
 #include "acquire/file_step.h"
+#include "acquire/inquiry.h"
 #include "acquire/lock.h"
 #include "acquire/note.h"
 #include "acquire/outgoing.h"
@@ -15,6 +16,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "environment.h"
+#include "grant/inspection.h"
 #include "limits.h"
 #include <errno.h>
 #include <sys/random.h>
@@ -50,13 +52,18 @@ static void fail_internal(struct flight *flight, int error)
     fail_step(flight, &why);
 }
 
+static const struct grant *machine_of(const struct flight *flight)
+{
+    return flight->op == GRANT_INSPECT ? &grant_inspection : flight->profile->grant;
+}
+
 /* Gives the machine the answer of its step, and takes the next one. */
 static void answer(struct flight *flight, const struct answer *given)
 {
     struct tick tick;
     tick_now(flight, &tick);
     struct step step = {0};
-    int r = flight->profile->grant->next(flight->state, given, &tick, &step);
+    int r = machine_of(flight)->next(flight->state, given, &tick, &step);
     if (r < 0) {
         fail_internal(flight, r);
         return;
@@ -239,8 +246,8 @@ void flight_end_machine(struct flight *flight)
 {
     if (!flight->state)
         return;
-    flight->profile->grant->end(flight->state);
-    explicit_bzero(flight->state, flight->profile->grant->state_size);
+    machine_of(flight)->end(flight->state);
+    explicit_bzero(flight->state, machine_of(flight)->state_size);
     free(flight->state);
     flight->state = NULL;
 }
@@ -415,6 +422,8 @@ static void land(struct flight *flight)
         logout_landed(flight, !failure && flight->step.done.revoked, failure);
     else if (flight->op == GRANT_LOGIN)
         login_landed(flight, tokens, failure);
+    else if (flight->op == GRANT_INSPECT)
+        inspection_landed(flight, failure ? NULL : flight->step.done.claims, failure);
     else if (flight->op == GRANT_ROTATE)
         rotation_landed(flight, failure ? NULL : flight->step.done.slot, failure);
     else
@@ -543,7 +552,7 @@ static void take_step(struct flight *flight)
 
 static void start_machine(struct flight *flight)
 {
-    const struct grant *grant = flight->profile->grant;
+    const struct grant *grant = machine_of(flight);
     struct tick tick;
     struct step step = {0};
     flight->state = calloc(1, grant->state_size);
@@ -554,7 +563,8 @@ static void start_machine(struct flight *flight)
     flight->input = (struct input){.profile = flight->profile,
                                    .asked = &flight->request,
                                    .held = flight->keeper.has_held ? &flight->keeper.held : NULL,
-                                   .environment = environment_value};
+                                   .environment = environment_value,
+                                   .token = flight->inspected ? secret_span(flight->inspected).data : NULL};
     tick_now(flight, &tick);
     note_sent(flight); /* until there is an exchange */
     int r = grant->start(flight->state, flight->op, &flight->input, &tick, &step);
@@ -600,7 +610,7 @@ static void load_credential(struct flight *flight)
     keeper->holder = flight->holder;
     keeper->profile = flight->profile;
     int r = binding_of(flight->profile, buffer_span(&flight->ca_pem), keeper->binding);
-    if (r == 0 && !(flight->profile->grant->ops & GRANT_LOGIN)) {
+    if (r == 0 && (flight->op == GRANT_INSPECT || !(flight->profile->grant->ops & GRANT_LOGIN))) {
         start_machine(flight);
         return;
     }

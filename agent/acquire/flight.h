@@ -9,6 +9,7 @@
 
 struct login;
 struct logout;
+struct inspection;
 struct rotation;
 struct redirect;
 
@@ -30,9 +31,11 @@ struct flight {
     int64_t sent_ms, sent_wall_ms; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
 
-    struct login *login;       /* LOGIN: who is told */
-    struct logout *logout;     /* REVOKE: who is told; NULL when they have gone */
-    struct rotation *rotation; /* ROTATE: the same */
+    struct login *login;           /* LOGIN: who is told */
+    struct logout *logout;         /* REVOKE: who is told; NULL when they have gone */
+    struct rotation *rotation;     /* ROTATE: the same */
+    struct inspection *inspection; /* INSPECT: the same */
+    struct secret *inspected;      /* INSPECT: the token in question, with a NUL */
 
     void *state; /* the machine's; NULL before start() */
     struct input input;

@@ -43,6 +43,8 @@ struct metadata *metadata_free(struct metadata *metadata)
     free(metadata->token_endpoint);
     free(metadata->device_authorization_endpoint);
     free(metadata->revocation_endpoint);
+    free(metadata->introspection_endpoint);
+    free(metadata->userinfo_endpoint);
     free(metadata->jwks_uri);
     free(metadata->authorization_endpoint);
     free(metadata->pushed_authorization_request_endpoint);
@@ -386,6 +388,16 @@ static int read_auth_methods(const struct reading *reading, struct metadata *met
     return 0;
 }
 
+/* One that no token depends on: where it may not be used it is not there. */
+static int read_spare(const struct reading *reading, const char *member, char **ret)
+{
+    struct failure unsaid;
+    struct reading quiet = *reading;
+    quiet.why = &unsaid;
+    int r = read_endpoint(&quiet, member, NULL, ret);
+    return r == -EBADMSG ? 0 : r;
+}
+
 static int read_document(struct reading *reading, struct metadata *metadata)
 {
     const struct profile *profile = reading->profile;
@@ -398,6 +410,8 @@ static int read_document(struct reading *reading, struct metadata *metadata)
                            &metadata->device_authorization_endpoint)) < 0 ||
         (r = read_endpoint(reading, "revocation_endpoint", profile->revocation_endpoint,
                            &metadata->revocation_endpoint)) < 0 ||
+        (r = read_spare(reading, "introspection_endpoint", &metadata->introspection_endpoint)) < 0 ||
+        (r = read_spare(reading, "userinfo_endpoint", &metadata->userinfo_endpoint)) < 0 ||
         (r = read_endpoint(reading, "jwks_uri", profile->jwks_uri, &metadata->jwks_uri)) < 0 ||
         (r = read_auth_methods(reading, metadata)) < 0 ||
         (r = read_page(reading, "authorization_endpoint", profile->authorization_endpoint, metadata,
@@ -473,6 +487,8 @@ int metadata_merge(const struct profile *profile, const struct metadata *documen
         !pick(profile->device_authorization_endpoint, base->device_authorization_endpoint,
               &metadata->device_authorization_endpoint) ||
         !pick(profile->revocation_endpoint, base->revocation_endpoint, &metadata->revocation_endpoint) ||
+        !pick(NULL, base->introspection_endpoint, &metadata->introspection_endpoint) ||
+        !pick(NULL, base->userinfo_endpoint, &metadata->userinfo_endpoint) ||
         !pick(profile->jwks_uri, base->jwks_uri, &metadata->jwks_uri) ||
         !pick(profile->authorization_endpoint, base->authorization_endpoint, &metadata->authorization_endpoint) ||
         !pick(NULL, base->pushed_authorization_request_endpoint, &metadata->pushed_authorization_request_endpoint))

@@ -10,6 +10,8 @@
 struct metadata {
     char *issuer; /* with Entra's {tenantid} left in place */
     bool issuer_is_template;
+    /* for `show --remote` alone: left out where their hosts may not be named, as Entra's userinfo */
+    char *introspection_endpoint, *userinfo_endpoint;
     /* NULL when absent. For a client that shows a certificate in TLS, those of mtls_endpoint_aliases where there are
      * any (RFC 8705 section 5), under the same rules. */
     char *token_endpoint, *device_authorization_endpoint, *revocation_endpoint, *jwks_uri;

@@ -41,5 +41,14 @@ int command_show(struct context *context, int argc, char **argv)
     call_text(&call, "profile", profile);
     call_flag(&call, "remote", remote);
     r = call_run(context, &call, &reply);
-    return r == EXIT_DONE ? print(context, reply) : r;
+    if (r != EXIT_DONE)
+        return r;
+    json_object *claims;
+    bool active = true;
+    r = print(context, reply);
+    if (!remote || json_member(reply, "claims", &claims) < 0 || json_boolean(claims, "active", &active) < 0 || active)
+        return r;
+    complain("the authority says that this token is not active: it was revoked or has ended; mltoken get --refresh "
+             "fetches another");
+    return EXIT_REFUSED;
 }

@@ -27,6 +27,7 @@ static int start(void *state, enum grant_op op, const struct input *input, const
     case GRANT_REVOKE:
         return revocation_start(&self->revocation, input, ret);
     case GRANT_ROTATE:
+    case GRANT_INSPECT: /* is a machine of its own */
         break;
     }
     return -EINVAL;
@@ -43,6 +44,7 @@ static int next(void *state, const struct answer *answer, const struct tick *tic
     case GRANT_REVOKE:
         return revocation_next(&self->revocation, answer, tick, ret);
     case GRANT_ROTATE:
+    case GRANT_INSPECT: /* is a machine of its own */
         break;
     }
     return -EINVAL;
@@ -62,6 +64,7 @@ static void end(void *state)
         revocation_end(&self->revocation);
         break;
     case GRANT_ROTATE:
+    case GRANT_INSPECT: /* is a machine of its own */
         break;
     }
 }
@@ -79,7 +82,7 @@ static const struct key keys[] = {{.name = "redirect_port", .check = check_port}
 
 const struct grant grant_authorization_code = {
     .name = "authorization_code",
-    .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE,
+    .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE | GRANT_INSPECT,
     .state_size = sizeof(struct authorization_code),
     .required = required,
     .keys = keys,

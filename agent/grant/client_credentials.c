@@ -70,7 +70,7 @@ static const char *const required[] = {"client_id", NULL};
 
 const struct grant grant_client_credentials = {
     .name = "client_credentials",
-    .ops = GRANT_ACQUIRE,
+    .ops = GRANT_ACQUIRE | GRANT_INSPECT,
     .state_size = sizeof(struct client_credentials),
     .required = required,
     .check = check,

@@ -228,6 +228,7 @@ static int start(void *state, enum grant_op op, const struct input *input, const
     case GRANT_REVOKE:
         return revocation_start(&self->revocation, input, ret);
     case GRANT_ROTATE:
+    case GRANT_INSPECT: /* is a machine of its own */
         break;
     }
     return -EINVAL;
@@ -244,6 +245,7 @@ static int next(void *state, const struct answer *answer, const struct tick *tic
     case GRANT_REVOKE:
         return revocation_next(&self->revocation, answer, tick, ret);
     case GRANT_ROTATE:
+    case GRANT_INSPECT: /* is a machine of its own */
         break;
     }
     return -EINVAL;
@@ -263,6 +265,7 @@ static void end(void *state)
         revocation_end(&self->revocation);
         break;
     case GRANT_ROTATE:
+    case GRANT_INSPECT: /* is a machine of its own */
         break;
     }
 }
@@ -271,7 +274,7 @@ static const char *const required[] = {"client_id", NULL};
 
 const struct grant grant_device_code = {
     .name = "device_code",
-    .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE,
+    .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE | GRANT_INSPECT,
     .state_size = sizeof(struct device_code),
     .required = required,
     .check = check,

@@ -14,6 +14,8 @@ static const char *const endpoint_keys[ENDPOINT_COUNT] = {
     [ENDPOINT_REVOCATION] = "revocation_endpoint",
     [ENDPOINT_LOGIN] = "login_path",
     [ENDPOINT_AUTHORIZATION] = "authorization_endpoint",
+    [ENDPOINT_INTROSPECTION] = "introspection_endpoint",
+    [ENDPOINT_USERINFO] = "userinfo_endpoint",
     [ENDPOINT_PUSH] = "pushed_authorization_request_endpoint",
 };
 
@@ -145,6 +147,8 @@ static int resolve(struct exchange *exchange, const struct metadata *metadata)
         put_address(exchange, ENDPOINT_DEVICE, metadata->device_authorization_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_AUTHORIZATION, metadata->authorization_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_PUSH, metadata->pushed_authorization_request_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_INTROSPECTION, metadata->introspection_endpoint) < 0 ||
+        put_address(exchange, ENDPOINT_USERINFO, metadata->userinfo_endpoint) < 0 ||
         put_address(exchange, ENDPOINT_REVOCATION, metadata->revocation_endpoint) < 0)
         return -ENOMEM;
     if (!(exchange->issuer = metadata->issuer ? strdup(metadata->issuer) : NULL) && metadata->issuer)

@@ -27,6 +27,8 @@ enum endpoint {
     ENDPOINT_LOGIN,
     ENDPOINT_AUTHORIZATION, /* a person's browser goes there, no request of ours */
     ENDPOINT_PUSH,          /* RFC 9126 */
+    ENDPOINT_INTROSPECTION, /* RFC 7662 */
+    ENDPOINT_USERINFO,
     ENDPOINT_COUNT
 };
 

@@ -17,9 +17,10 @@
 #include "token/request.h"
 #include "token/tokens.h"
 
+struct json_object;
 struct metadata;
 
-enum grant_op { GRANT_ACQUIRE = 1, GRANT_LOGIN = 2, GRANT_REVOKE = 4, GRANT_ROTATE = 8 };
+enum grant_op { GRANT_ACQUIRE = 1, GRANT_LOGIN = 2, GRANT_REVOKE = 4, GRANT_ROTATE = 8, GRANT_INSPECT = 16 };
 
 enum step_kind {
     STEP_METADATA, /* the authority's metadata -> answer.metadata; a profile that names every endpoint never asks */
@@ -120,6 +121,7 @@ struct step {
                                       is known */
             bool revoked;          /* REVOKE: the authority confirmed it */
             const char *slot;      /* ROTATE: the one that is served now */
+            struct json_object *claims; /* INSPECT: what the authority said */
         } done;
         struct failure fail;
     };
@@ -134,6 +136,7 @@ struct input {
     const struct request *asked;
     const struct credential *held; /* NULL: nobody is signed in */
     environment_fn *environment;   /* NULL: there is none */
+    const char *token;             /* INSPECT: the access token in question */
 };
 
 /* A key that only this grant knows. */

@@ -221,6 +221,7 @@ struct call *call_free(struct call *call)
     login_cancel(&call->login);
     logout_cancel(&call->logout);
     rotation_cancel(&call->rotation);
+    inspection_cancel(&call->inspection);
     verification_cancel(call->verification);
     errand_cancel(call->errand);
     lock_call_cancel(&call->lock);

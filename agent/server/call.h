@@ -4,6 +4,7 @@
 #pragma once
 
 #include "acquire/errand.h"
+#include "acquire/inquiry.h"
 #include "acquire/lock.h"
 #include "acquire/rotation.h"
 #include "acquire/signin.h"
@@ -32,6 +33,8 @@ struct call {
     struct login login;
     struct logout logout;
     struct rotation rotation;
+    struct inspection inspection;
+    bool remote; /* show: the authority is asked */
     struct verification *verification;
     struct errand *errand;
     struct lock_call lock;

@@ -220,8 +220,35 @@ void method_watch(struct call *call, json_object *parameters)
 
 /* ---- Show, Verify ---- */
 
+static void on_inspected(void *arg, json_object *claims, const struct failure *why)
+{
+    struct call *call = arg;
+    if (!claims) {
+        call_fail(call, why);
+        return;
+    }
+    json_object *reply = json_object_new_object();
+    int64_t expires_at = -1;
+    (void)json_number(claims, "exp", &expires_at);
+    (void)json_put(reply, "claims", json_object_get(claims));
+    (void)json_put_time(reply, "expiresAt", expires_at);
+    call_reply(call, reply);
+}
+
+static void inspect(struct call *call, const struct entry *entry)
+{
+    struct failure why;
+    call->inspection = (struct inspection){.done = on_inspected, .arg = call};
+    if (conductor_inspect(call->connection->server->conductor, call->holder, entry->value, &call->inspection, &why) < 0)
+        call_fail(call, &why);
+}
+
 static void show(struct call *call, const struct entry *entry)
 {
+    if (call->remote) {
+        inspect(call, entry);
+        return;
+    }
     json_object *reply = json_object_new_object(), *claims = NULL;
     if (jws_claims_unverified(span_of(entry->value), &claims) == JWS_OK)
         (void)json_put(reply, "claims", claims);
@@ -251,16 +278,9 @@ static void look_up(struct call *call)
 
 void method_show(struct call *call, json_object *parameters)
 {
-    struct failure why;
-    bool remote = false;
     if (call_holder(call, parameters) < 0)
         return;
-    if (json_boolean(parameters, "remote", &remote) == 0 && remote) {
-        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
-                    "asking the authority about a token is not in this version");
-        call_fail(call, &why);
-        return;
-    }
+    (void)json_boolean(parameters, "remote", &call->remote);
     admission_begin(call, ADMIT_LOOK, look_up);
 }
 

@@ -128,6 +128,7 @@
 #define LIMIT_STORE_NAME    32    /* "keyring", or of a program that others wrote */
 
 /* authorities */
+#define LIMIT_INSPECTION        (64 * 1024)  /* what an authority says of a token */
 #define LIMIT_RESPONSE          (512 * 1024) /* a whole response body */
 #define LIMIT_RESPONSE_HEADERS  (64 * 1024)
 #define LIMIT_RESPONSE_DEPTH    16
