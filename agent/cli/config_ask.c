@@ -103,6 +103,7 @@ static const struct {
     [FIELD_EXPIRES] = {"expires", "--expires", "The date it ends (may be empty)", check_date},
     [FIELD_RESOURCE] = {"resource", "--resource", "Resource: an address or id", check_resource},
     [FIELD_SCOPE] = {"scope", "--scope", "Scopes, separated by blanks", check_scope},
+    [FIELD_PARENT] = {"parent", "--parent", "Profile whose token it is made from", profile_name_check},
     [FIELD_HEADER] = {"header", "--header", "Header line", check_header},
 };
 

@@ -28,6 +28,7 @@ enum field { /* keys of a profile that can be asked for; config_ask.c knows thei
              FIELD_EXPIRES,
              FIELD_RESOURCE,
              FIELD_SCOPE,
+             FIELD_PARENT,
              FIELD_HEADER,
              FIELD_COUNT,
              FIELD_NONE,

@@ -31,7 +31,7 @@ _mltoken() {
         return
         ;;
     --grant)
-        mapfile -t COMPREPLY < <(compgen -W 'authorization_code client_credentials device_code managed_identity mlserver password static' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'authorization_code azure_key azureml_key azureml_token client_credentials device_code jwt_bearer managed_identity mlserver on_behalf_of password static token_exchange' -- "$current")
         return
         ;;
     --from)

@@ -55,7 +55,7 @@ complete -c mltoken -n '__mltoken_in exec' -l env -x -d 'NAME or NAME=PROFILE'
 complete -c mltoken -n '__mltoken_in log' -l since -x -d 'from then on'
 complete -c mltoken -n '__mltoken_in log' -s n -x -d 'the last lines'
 complete -c mltoken -n '__mltoken_in config' -a 'new import-mlserver check path'
-complete -c mltoken -n '__mltoken_in new' -l grant -x -a 'authorization_code client_credentials device_code managed_identity mlserver password static'
+complete -c mltoken -n '__mltoken_in new' -l grant -x -a 'authorization_code azure_key azureml_key azureml_token client_credentials device_code jwt_bearer managed_identity mlserver on_behalf_of password static token_exchange'
 complete -c mltoken -n '__mltoken_in new' -l from -x -a "(mltoken config new --list 2>/dev/null | string replace -r ' .*' '')"
 complete -c mltoken -n '__mltoken_in new' -l list -d 'print what there is to begin from'
 for option in profile authority tenant policy client-id scope client-secret username password token expires resource header

@@ -47,7 +47,7 @@ _mltoken() {
         config) _arguments $global '1:what:(new import-mlserver check path)' '--profile[name]:name' \
             '--from[system]:system:(azure-openai azureml azure-management entra b2c mlserver mlserver-entra keycloak scim)' \
             '--list[print what there is to begin from]' \
-            '--grant[grant]:grant:(authorization_code client_credentials device_code managed_identity mlserver password static)' \
+            '--grant[grant]:grant:(authorization_code azure_key azureml_key azureml_token client_credentials device_code jwt_bearer managed_identity mlserver on_behalf_of password static token_exchange)' \
             '--authority[issuer]:url' '--tenant[tenant]:tenant' '--policy[user flow]:policy' '--client-id[id]:id' \
             '--client-secret[where it is]:source' '--client-certificate[certificate]:file:_files' \
             '--client-key[key]:file:_files' '--client-assertion-file[assertion]:file:_files' '--username[user]:name' \

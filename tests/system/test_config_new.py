@@ -12,9 +12,12 @@ from harness import PATIENCE, ROOT, program, wait_until
 
 TENANT = "contoso.onmicrosoft.com"
 EVERYTHING = {"--authority": "https://login.example.org/realms/ml", "--tenant": TENANT, "--client-id": "some-client",
-              "--username": "alice", "--policy": "B2C_1_flow", "--resource": "00000003-0000-0000-c000-000000000000", "--scope": "openid"}
+              "--username": "alice", "--policy": "B2C_1_flow", "--parent": "p0", "--resource": "00000003-0000-0000-c000-000000000000", "--scope": "openid"}
 
 
+GROUP = "https://management.azure.com/subscriptions/s/resourceGroups/g/providers/"
+ENDPOINT = GROUP + "Microsoft.MachineLearningServices/workspaces/w/onlineEndpoints/e"
+ARM = {"azure_key": GROUP + "Microsoft.CognitiveServices/accounts/a", "azureml_key": ENDPOINT, "azureml_token": ENDPOINT}
 B2C = "https://contoso.b2clogin.com/contoso.onmicrosoft.com"
 
 
@@ -46,7 +49,8 @@ def test_every_template_makes_a_profile_that_is_fine(home, mltoken):
             option = needs(result)
             assert option in EVERYTHING, result.err
             b2c = (template["name"], option) == ("b2c", "--authority")
-            args += [option, B2C if b2c else EVERYTHING[option]]
+            arm = ARM.get(template["grant"]) if option == "--authority" else None
+            args += [option, arm or (B2C if b2c else EVERYTHING[option])]
             result = new(mltoken, *args)
         result.ok()
         assert result.err.startswith("next: mltoken ") and f"p{i}" in result.err
