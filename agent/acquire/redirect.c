@@ -179,11 +179,10 @@ static void answer(struct visitor *visitor, const struct visit *visit)
     }
     bool page = visit->path.length == MARK + 1 && !visit->query.data &&
                 span_equals_secret((struct span){visit->path.data + 1, MARK}, span_of(redirect->mark));
-    if (!redirect->address || redirect->over || visit->ahead)
-        not_found(visitor);
-    else if (page)
+    bool expected = redirect->address && !redirect->over && !visit->ahead;
+    if (expected && page)
         send_on(visitor);
-    else if (visit->path.length == 1 && visit->query.length > 0)
+    else if (expected && visit->path.length == 1 && visit->query.length > 0)
         come_back(visitor, visit);
     else
         not_found(visitor);

@@ -30,6 +30,14 @@ static bool is_named(struct span name, const char *text)
     return name.length == strlen(text) && strncasecmp(name.data, text, name.length) == 0;
 }
 
+static int put_once(struct span *place, struct span value)
+{
+    if (place->data)
+        return -EBADMSG;
+    *place = value;
+    return 0;
+}
+
 static int take_header(struct visit *visit, struct span line)
 {
     const char *colon = memchr(line.data, ':', line.length);
@@ -37,11 +45,10 @@ static int take_header(struct visit *visit, struct span line)
     if (!is_name(name))
         return -EBADMSG;
     struct span value = trim((struct span){colon + 1, line.length - name.length - 1});
-    struct span *place = is_named(name, "Host") ? &visit->host : is_named(name, "Cookie") ? &visit->cookie : NULL;
-    if (place && place->data)
-        return -EBADMSG;
-    if (place)
-        *place = value;
+    if (is_named(name, "Host"))
+        return put_once(&visit->host, value);
+    if (is_named(name, "Cookie"))
+        return put_once(&visit->cookie, value);
     visit->ahead |= is_named(name, "Sec-Purpose") || is_named(name, "Purpose") || is_named(name, "X-Moz");
     return 0;
 }
