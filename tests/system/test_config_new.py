@@ -113,7 +113,7 @@ def test_the_next_line_leads_to_a_token(authority, home, start_agent, mltoken):
 
 
 WRONG = {"system": (["--from", "azure"], "azure-openai"),
-         "grant of a system": (["--from", "keycloak", "--grant", "mlserver"], "device_code, client_credentials"),
+         "grant of a system": (["--from", "keycloak", "--grant", "mlserver"], "device_code, authorization_code, client_credentials"),
          "grant": (["--grant", "implicit"], "use one of"),
          "neither": ([], "--list"),
          "two proofs": (["--from", "entra", "--tenant", "t", "--client-id", "x", "--client-secret", "stored", "--client-key", "/k"], "one way"),
