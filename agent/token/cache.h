@@ -27,7 +27,7 @@ struct entry {
     /* the token; reply.length == 0: none, or the agent is locked */
     struct buffer reply; /* a whole GetToken reply with its NUL */
     char *value;
-    char *account; /* whose it is, where no sign-in says it; NULL */
+    char *account;      /* whose it is, where no sign-in says it; NULL */
     struct box *sealed; /* both of them while it is: reply_sealed bytes, and the value */
     size_t reply_sealed;
     int64_t fetched_ms, expires_ms,
