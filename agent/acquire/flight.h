@@ -72,7 +72,7 @@ void flight_free(struct flight *);
 /* ---- between the files of a flight ---- */
 
 /* The first thing of a flight whose turn it is; a task's function. */
-void flight_begin(void *flight);
+void flight_begin(void *arg);
 /* Ends the machine and wipes its state, if there is one. */
 void flight_end_machine(struct flight *);
 /* What a step that is taken in a file of its own brought. */

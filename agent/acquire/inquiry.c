@@ -17,7 +17,7 @@ int conductor_inspect(struct conductor *conductor, struct holder *holder, const 
     int r = secret_new(token, strlen(token) + 1, &copy); /* with its NUL */
     if (r == 0)
         r = flight_new(conductor, holder, GRANT_INSPECT, &plain, &flight);
-    if (r < 0) {
+    if (r < 0 || !flight) {
         secret_unref(copy);
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         return -1;

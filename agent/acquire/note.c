@@ -115,13 +115,13 @@ static void on_kept(void *arg, const struct store_result *result)
 int note_keep(struct flight *flight)
 {
     struct store *store;
-    struct secret *value;
+    struct secret *value = NULL;
     struct store_key key = key_of(flight, false);
     const char *text = flight->step.note.text;
     int r = own_store(flight, &store);
     if (r == 0)
         r = secret_new(text, strlen(text), &value);
-    if (r < 0)
+    if (r < 0 || !value)
         return r;
     r = store_put(store, &key, value, STORE_ANY, on_kept, flight, &flight->stored);
     secret_unref(value);

@@ -133,13 +133,15 @@ static int sign(const char *algorithm, EVP_PKEY *key, struct buffer *to)
     EVP_PKEY_CTX *options = NULL;
     uint8_t signature[LIMIT_RSA_BITS / 8 + 64], plain[2 * P256_BYTES];
     size_t length = sizeof(signature);
+    bool ec = strcmp(algorithm, "ES256") == 0;
+    if (!key || !to->data)
+        return -EINVAL;
     bool good = context && EVP_DigestSignInit(context, &options, EVP_sha256(), NULL, key) == 1;
     if (good && strcmp(algorithm, "PS256") == 0)
         good = EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING) == 1 &&
                EVP_PKEY_CTX_set_rsa_pss_saltlen(options, RSA_PSS_SALTLEN_DIGEST) == 1;
     good = good && EVP_PKEY_get_bits(key) <= LIMIT_RSA_BITS &&
            EVP_DigestSign(context, signature, &length, (const uint8_t *)to->data, to->length) == 1;
-    bool ec = strcmp(algorithm, "ES256") == 0;
     if (good && ec)
         good = unwrap_es256(signature, length, plain);
     if (!good)
@@ -152,7 +154,7 @@ int assertion_make(const struct assertion *assertion, struct span key, struct sp
                    struct buffer *to, char problem[static LIMIT_TEXT])
 {
     _cleanup_(key_pair_clear) struct key_pair pair = {0};
-    const char *algorithm = NULL;
+    const char *algorithm = "";
     int r = key_pair_read(key, certificate, password, &pair, problem);
     if (r == 0)
         r = choose_algorithm(assertion->algorithm, pair.key, &algorithm, problem);

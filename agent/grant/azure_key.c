@@ -136,7 +136,10 @@ static int recalled(struct azure_key *self, const struct answer *answer, const s
 {
     if (answer->error && self->op == GRANT_ROTATE)
         return step_fail_answer(ret, answer, FAILURE_STORE_UNAVAILABLE, "which slot is served");
-    self->slots = slots_read(answer->error ? (struct span){0} : answer->body, self->slot);
+    struct span note = {0};
+    if (!answer->error)
+        note = answer->body;
+    self->slots = slots_read(note, self->slot);
     return list(self, LISTING, tick, ret);
 }
 
