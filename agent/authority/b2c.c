@@ -8,7 +8,7 @@ enum { GUID_LENGTH = 36 };
 
 static bool same(struct span a, struct span b)
 {
-    return a.length == b.length && strncasecmp(a.data, b.data, a.length) == 0;
+    return a.length == b.length && (a.length == 0 || (a.data && b.data && strncasecmp(a.data, b.data, a.length) == 0));
 }
 
 static bool ends_with(struct span text, const char *end)
