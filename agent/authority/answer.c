@@ -563,6 +563,18 @@ static enum outcome read_tokens(const struct answer *answer, const struct profil
     return OUTCOME_OK;
 }
 
+int answer_refresh_token(const struct answer *answer, struct secret **ret)
+{
+    _cleanup_json_wipe_ json_object *json = NULL;
+    struct complaint said;
+    struct span body = without_mark(answer->body), token;
+    if (answer->error || answer->status < 200 || answer->status > 299 ||
+        json_parse(body.data, body.length, LIMIT_RESPONSE_DEPTH, &json) < 0 || read_complaint(json, &said) ||
+        read_secret_text(json, "refresh_token", LIMIT_SECRET, &token) < 0 || token.length == 0)
+        return -ENOENT;
+    return secret_new(token.data, token.length, ret);
+}
+
 enum outcome answer_tokens(const struct answer *answer, const struct profile *profile, bool user,
                            const struct tick *tick, struct tokens *ret, struct failure *why)
 {

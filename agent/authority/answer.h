@@ -46,6 +46,10 @@ enum outcome answer_tokens(const struct answer *, const struct profile *, bool u
 enum outcome answer_exchanged(const struct answer *, const struct profile *, bool user, const struct tick *,
                               struct tokens *ret, char **ret_issued_type, struct failure *why);
 
+/* The refresh token of a success that answer_tokens() refused for something else in it: the authority has rotated, so
+ * the one that was sent is used up. 0 and *ret, or -ENOENT, -ENOMEM. */
+int answer_refresh_token(const struct answer *, struct secret **ret);
+
 /* The same reading of the error alone, for endpoints with other contents: OUTCOME_OK when there is no error.
  * With ret_json a success must be a JSON object, which is put there for the caller to json_wipe(); with NULL a body is
  * not looked for on success (RFC 7009 has none). */

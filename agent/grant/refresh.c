@@ -137,15 +137,10 @@ static int finish(struct refresh *refresh, struct step *ret)
     return 0;
 }
 
-static int renewed(struct refresh *refresh, const struct tick *tick, struct step *ret)
+/* What came is kept before anything is said of it. */
+static int keep_rotated(struct refresh *refresh, const struct tick *tick, struct step *ret)
 {
-    struct tokens *tokens = &refresh->tokens;
-    const struct profile *profile = refresh->input->profile;
-    if (scopes_granted(profile, request_scopes(input_request(refresh->input), profile), tokens->scope, &refresh->why))
-        refresh->why = (struct failure){.kind = FAILURE_NONE};
-    tokens->id_token = wipe_free(tokens->id_token);
-    if (tokens->expires_in_s < 0)
-        tokens->expires_in_s = DEFAULT_LIFETIME_S;
+    const struct tokens *tokens = &refresh->tokens;
     bool other = tokens->refresh_token &&
                  !span_equals(secret_span(tokens->refresh_token), secret_span(refresh->next.refresh_token));
     if (!other && !refresh->marked && !refresh->next.uncertain && !refresh->next.unanswered)
@@ -158,6 +153,18 @@ static int renewed(struct refresh *refresh, const struct tick *tick, struct step
         refresh->next.refresh_token = secret_ref(tokens->refresh_token);
     }
     return save(refresh, REFRESH_KEEPING, ret);
+}
+
+static int renewed(struct refresh *refresh, const struct tick *tick, struct step *ret)
+{
+    struct tokens *tokens = &refresh->tokens;
+    const struct profile *profile = refresh->input->profile;
+    if (scopes_granted(profile, request_scopes(input_request(refresh->input), profile), tokens->scope, &refresh->why))
+        refresh->why = (struct failure){.kind = FAILURE_NONE};
+    tokens->id_token = wipe_free(tokens->id_token);
+    if (tokens->expires_in_s < 0)
+        tokens->expires_in_s = DEFAULT_LIFETIME_S;
+    return keep_rotated(refresh, tick, ret);
 }
 
 int refresh_next(struct refresh *refresh, const struct answer *answer, const struct tick *tick, struct step *ret)
@@ -190,6 +197,8 @@ int refresh_next(struct refresh *refresh, const struct answer *answer, const str
     enum outcome outcome = answer_tokens(answer, refresh->input->profile, true, tick, &refresh->tokens, &refresh->why);
     if (outcome == OUTCOME_OK)
         return renewed(refresh, tick, ret);
+    if (outcome == OUTCOME_REFUSED && answer_refresh_token(answer, &refresh->tokens.refresh_token) == 0)
+        return keep_rotated(refresh, tick, ret); /* then `why` is said */
     return outcome == OUTCOME_RETRY ? not_now(refresh, answer, ret) : refused(refresh, outcome, ret);
 }
 

@@ -29,6 +29,18 @@ def test_each_refresh_uses_the_newest_token(signed_in, authority, mltoken):
     assert len(set(used)) == 4 and not authority.reuses
 
 
+@pytest.mark.parametrize("spoiled", [{"access_token": "two words"}, {"access_token": None}, {"token_type": "MAC"},
+                                     {"expires_in": 0}])
+def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(signed_in, authority, mltoken, spoiled):
+    """The authority has rotated: to send the old one again would end the sign-in."""
+    authority.set_client("device", extra=spoiled)
+    mltoken("get", "me", "--refresh", "--min-valid", "100000").failed(5)
+    authority.set_client("device", extra={})
+    mltoken("get", "me", "--scope", "openid").ok()
+    used = [r.form["refresh_token"] for r in refreshes(authority)]
+    assert len(set(used)) == 2 and not authority.reuses
+
+
 @pytest.mark.parametrize("rotation", [False, "same", "overlap"])
 def test_authorities_that_do_not_rotate(signed_in, authority, mltoken, rotation):
     authority.set_client("device", rotation=rotation)
