@@ -34,7 +34,7 @@ def entries(account, *args):
 @pytest.fixture
 def told(machine, alice, authority):
     """Alice's journal of this test: two programs, two profiles. The journal is emptied before."""
-    machine.run("sh", "-c", "journalctl --rotate && journalctl --vacuum-time=1s").ok()
+    machine.run("sh", "-c", "journalctl --rotate && sleep 1.1 && journalctl --vacuum-time=1s").ok()
     alice.config({"p": with_secret(alice, authority), "q": with_secret(alice, authority, "load-1")})
     enable(alice)
     return alice
