@@ -244,7 +244,7 @@ static int open_pin(struct http_domain *domain, const char *thumbprint, struct f
     for (size_t i = 0; good && i < PIN_SIZE; i++) {
         int high = hex_digit(thumbprint[2 * i]), low = hex_digit(thumbprint[2 * i + 1]);
         good = high >= 0 && low >= 0;
-        domain->pin[i] = good ? (unsigned char)(high << 4 | low) : 0;
+        domain->pin[i] = (unsigned char)(good ? high * 16 + low : 0);
     }
     domain->pinned = good;
     if (good)

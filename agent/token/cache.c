@@ -355,7 +355,8 @@ int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_
     if (tokens->endless && tokens->refresh_in_s > 0 && renew_ms > tokens->refresh_in_s * 1000)
         renew_ms = tokens->refresh_in_s * 1000;
     int64_t expires_at = entry->expires_at, refresh_at = entry->refresh_at;
-    entry->expires_at = tokens->endless ? -1 : wall_s + tokens->expires_in_s;
+    int64_t told_s = tokens->expires_in_s < LIMIT_END_S ? tokens->expires_in_s : LIMIT_END_S;
+    entry->expires_at = tokens->endless ? -1 : wall_s + told_s;
     entry->refresh_at = renew_ms < 0 ? -1 : wall_s + renew_ms / 1000;
     _cleanup_buffer_ struct buffer reply = BUFFER(LIMIT_REPLY + 1);
     int r = build_reply(entry, tokens, &reply);

@@ -135,7 +135,8 @@
 #define LIMIT_FORM              (512 * 1024) /* a request body: a refresh token, each byte escaped, and more */
 #define LIMIT_TOKEN             (100 * 1024) /* an access token: a reply holds it twice, beside scopes and more */
 #define LIMIT_LIFETIME_S        (366L * 24 * 3600)
-#define LIMIT_HTTP_MS           30000 /* default for one request */
+#define LIMIT_END_S             (100 * LIMIT_LIFETIME_S) /* the farthest end of a token that is told */
+#define LIMIT_HTTP_MS           30000                    /* default for one request */
 #define LIMIT_HTTP_IN_FLIGHT    1024
 #define LIMIT_HTTP_PER_HOST     256   /* of those in flight: a hanging authority must leave room for the others */
 #define LIMIT_HTTP_IDLE_MS      30000 /* an unused set of connections is closed */
