@@ -19,6 +19,7 @@ PROFILES_MANY = 10000
 CONNECTIONS_IDLE = 2000
 DRIBBLERS = 64
 HANGING = 4
+HUSH_S = 6  # more than LIMIT_STORE_HUSH_MS
 
 
 @dataclasses.dataclass
@@ -200,14 +201,17 @@ def keyring_rows(stage, effort, authority):
     """The same while a token of another profile waits for the keyring: a real one that was stopped, or that is locked
     and has its window open. When the agent gives a stopped one up, the next token is asked for at once."""
     desk = desktop.open_keyring(stage)
-    config = stage.config("keyring", {"bench": f"{authority}/d0"}, kept={"kept": f"{authority}/d0"})
+    config = stage.config("keyring", {"bench": f"{authority}/d0"}, kept={name: f"{authority}/d0" for name in ("mute", "locked")})
     calm, twin, troubled = (stage.agent(name, config, **desk.environment) for name in ("calm", "twin", "troubled"))
-    desk.keep_secret(troubled, "kept")
+    for name in ("mute", "locked"):
+        desk.keep_secret(troubled, name)
     for agent in (calm, twin, troubled):
         agent.warm()
-    for trouble, begin, done in (("keyring mute", desk.stop, desk.go_on), ("keyring locked", desk.lock, desk.close)):
+    for name, begin, done in (("mute", desk.stop, desk.go_on), ("locked", desk.lock, desk.close)):
+        trouble = f"keyring {name}"
+        time.sleep(HUSH_S)  # the agent asks nobody again so soon after it asked in vain
         begin()
-        with desktop.Asking(troubled, get_token("kept")) as asking:
+        with desktop.Asking(troubled, get_token(name)) as asking:
             for clients in (1, 64):
                 yield from against_peace(stage, effort, clients, (calm, twin, troubled), trouble)
         done()
