@@ -1,17 +1,15 @@
 /* The authorization code grant with PKCE (RFC 6749 section 4.1, RFC 7636): a person signs in with a browser of this
  * host, or with one elsewhere, whose last address is then brought here by hand. */
 #include "grant/authorization_login.h"
-#include "grant/refresh.h"
-#include "grant/revocation.h"
+#include "grant/upkeep.h"
 #include <errno.h>
 #include <stdlib.h>
 
 struct authorization_code {
     enum grant_op op;
     union {
-        struct refresh refresh;
+        struct upkeep upkeep;
         struct authorization_login login;
-        struct revocation revocation;
     };
 };
 
@@ -19,54 +17,24 @@ static int start(void *state, enum grant_op op, const struct input *input, const
 {
     struct authorization_code *self = state;
     self->op = op;
-    switch (op) {
-    case GRANT_ACQUIRE:
-        return refresh_start(&self->refresh, input, ret);
-    case GRANT_LOGIN:
-        return authorization_login_start(&self->login, input, tick, ret);
-    case GRANT_REVOKE:
-        return revocation_start(&self->revocation, input, ret);
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
-        break;
-    }
-    return -EINVAL;
+    return op == GRANT_LOGIN ? authorization_login_start(&self->login, input, tick, ret)
+                             : upkeep_start(&self->upkeep, op, input, ret);
 }
 
 static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
     struct authorization_code *self = state;
-    switch (self->op) {
-    case GRANT_ACQUIRE:
-        return refresh_next(&self->refresh, answer, tick, ret);
-    case GRANT_LOGIN:
-        return authorization_login_next(&self->login, answer, tick, ret);
-    case GRANT_REVOKE:
-        return revocation_next(&self->revocation, answer, tick, ret);
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
-        break;
-    }
-    return -EINVAL;
+    return self->op == GRANT_LOGIN ? authorization_login_next(&self->login, answer, tick, ret)
+                                   : upkeep_next(&self->upkeep, answer, tick, ret);
 }
 
 static void end(void *state)
 {
     struct authorization_code *self = state;
-    switch (self->op) {
-    case GRANT_ACQUIRE:
-        refresh_end(&self->refresh);
-        break;
-    case GRANT_LOGIN:
+    if (self->op == GRANT_LOGIN)
         authorization_login_end(&self->login);
-        break;
-    case GRANT_REVOKE:
-        revocation_end(&self->revocation);
-        break;
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
-        break;
-    }
+    else
+        upkeep_end(&self->upkeep);
 }
 
 static const char *check_port(const char *value)

@@ -9,9 +9,8 @@
 #include "cleanup.h"
 #include "grant/device_answer.h"
 #include "grant/form.h"
-#include "grant/refresh.h"
-#include "grant/revocation.h"
 #include "grant/signed_in.h"
+#include "grant/upkeep.h"
 #include "json.h"
 #include <errno.h>
 #include <stdio.h>
@@ -32,9 +31,8 @@ struct login {
 struct device_code {
     enum grant_op op;
     union {
-        struct refresh refresh;
+        struct upkeep upkeep;
         struct login login;
-        struct revocation revocation;
     };
 };
 
@@ -220,54 +218,23 @@ static int start(void *state, enum grant_op op, const struct input *input, const
     struct device_code *self = state;
     (void)tick;
     self->op = op;
-    switch (op) {
-    case GRANT_ACQUIRE:
-        return refresh_start(&self->refresh, input, ret);
-    case GRANT_LOGIN:
-        return login_start(&self->login, input, ret);
-    case GRANT_REVOKE:
-        return revocation_start(&self->revocation, input, ret);
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
-        break;
-    }
-    return -EINVAL;
+    return op == GRANT_LOGIN ? login_start(&self->login, input, ret) : upkeep_start(&self->upkeep, op, input, ret);
 }
 
 static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
     struct device_code *self = state;
-    switch (self->op) {
-    case GRANT_ACQUIRE:
-        return refresh_next(&self->refresh, answer, tick, ret);
-    case GRANT_LOGIN:
-        return login_next(&self->login, answer, tick, ret);
-    case GRANT_REVOKE:
-        return revocation_next(&self->revocation, answer, tick, ret);
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
-        break;
-    }
-    return -EINVAL;
+    return self->op == GRANT_LOGIN ? login_next(&self->login, answer, tick, ret)
+                                   : upkeep_next(&self->upkeep, answer, tick, ret);
 }
 
 static void end(void *state)
 {
     struct device_code *self = state;
-    switch (self->op) {
-    case GRANT_ACQUIRE:
-        refresh_end(&self->refresh);
-        break;
-    case GRANT_LOGIN:
+    if (self->op == GRANT_LOGIN)
         login_end(&self->login);
-        break;
-    case GRANT_REVOKE:
-        revocation_end(&self->revocation);
-        break;
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
-        break;
-    }
+    else
+        upkeep_end(&self->upkeep);
 }
 
 static const char *const required[] = {"client_id", NULL};
