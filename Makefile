@@ -12,6 +12,7 @@ bindir      ?= $(prefix)/bin
 libdir      ?= $(prefix)/lib
 libexecdir  ?= $(prefix)/libexec
 includedir  ?= $(prefix)/include
+pamdir      ?= $(libdir)/security
 mandir      ?= $(prefix)/share/man
 docdir      ?= $(prefix)/share/doc/mltoken
 sysconfdir  ?= /etc
@@ -35,10 +36,14 @@ STORE_SRC  := $(COMMON_SRC) agent/hardening.c agent/store/program.c agent/store/
 SEALED_SRC := $(wildcard agent/store/sealed*.c)
 KEYRING_SRC := $(wildcard agent/store/keyring*.c)
 CLI_SRC    := $(wildcard agent/cli/*.c)
+# the module, which runs inside of others' programs; its two programs have sources of their own
+PAM_SRC    := $(filter-out pam/import%,$(wildcard pam/*.c))
+PAM_COMMON := $(addprefix lib/common/,base64url.c buffer.c ini.c lines.c socket_path.c text.c)
+IMPORT_SRC := $(wildcard pam/import*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
-HEADERS    := $(wildcard lib/*.h lib/common/*.h agent/*.h agent/*/*.h)
-ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) $(SEALED_SRC) $(KEYRING_SRC) $(wildcard agent/*_main.c agent/*/*_main.c) agent/main.c $(CLI_SRC))
+HEADERS    := $(wildcard lib/*.h lib/common/*.h agent/*.h agent/*/*.h pam/*.h)
+ALL_SRC    := $(sort $(LIB_SRC) $(AGENT_SRC) $(SEALED_SRC) $(KEYRING_SRC) $(wildcard agent/*_main.c agent/*/*_main.c) agent/main.c $(CLI_SRC) $(PAM_SRC) $(IMPORT_SRC))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -62,17 +67,19 @@ HARDEN   := -fsanitize=$(SAN) -fno-sanitize-recover=all
 HARDEN_LD := -fsanitize=$(SAN)
 endif
 CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR='"$(sysconfdir)"' -DMLTOKEN_BINDIR='"$(bindir)"' -DMLTOKEN_LIBEXECDIR='"$(libexecdir)"' \
-             -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -MMD -MP $(CPPFLAGS)
+             -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -iquote pam -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
 .PHONY: all impatient install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
-PROGRAMS  := $(BUILD)/mltoken-agent $(BUILD)/mltoken-agent-main $(if $(CLI_SRC),$(BUILD)/mltoken) $(STORES)
+PAM_MODULE := $(if $(wildcard pam/pam_mltoken.c),$(BUILD)/pam_mltoken.so)
+PAM_PROGRAMS := $(if $(wildcard agent/login_main.c),$(BUILD)/mltoken-pam-login) $(if $(IMPORT_SRC),$(BUILD)/mltoken-pam-import)
+PROGRAMS  := $(BUILD)/mltoken-agent $(BUILD)/mltoken-agent-main $(if $(CLI_SRC),$(BUILD)/mltoken) $(STORES) $(PAM_PROGRAMS)
 LIBRARIES := $(BUILD)/libmltoken.a $(if $(wildcard lib/mltoken.map),$(BUILD)/libmltoken.so.0 $(BUILD)/mltoken.pc)
 
-all: $(PROGRAMS) $(LIBRARIES)
+all: $(PROGRAMS) $(LIBRARIES) $(PAM_MODULE)
 
 # each compiler is asked once which flags it knows
 $(BUILD)/flags.mk: Makefile
@@ -107,7 +114,7 @@ $(BUILD)/mltoken.pc: lib/mltoken.pc.in Makefile
 	$(call say,GEN,$@)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $< > $@
 
 # linked with libc alone: agent/prepare.h says why
-$(BUILD)/mltoken-agent: $(call objects,agent/first_main.c) $(BUILD)/agent.a $(call objects,$(addprefix lib/common/,buffer.c socket_path.c text.c))
+$(BUILD)/mltoken-agent: $(call objects,agent/first_main.c) $(BUILD)/agent.a $(call objects,$(addprefix lib/common/,buffer.c ini.c socket_path.c text.c))
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/mltoken-agent-main: $(call objects,agent/main.c) $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
@@ -125,6 +132,16 @@ $(call objects,$(KEYRING_SRC)): pkg_cflags += $(subst -I,-isystem ,$(shell $(PKG
 $(BUILD)/mltoken: $(call objects,$(CLI_SRC)) $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(LIB_PKGS)) $(CLI_LIBS)
 
+# linked with libpam and libc alone: it is a guest in sshd, su and login
+$(BUILD)/pam_mltoken.so: $(call objects,$(PAM_SRC) $(PAM_COMMON))
+	$(call say,LD,$@)$(CC) -shared $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ -lpam
+
+$(BUILD)/mltoken-pam-login: $(call objects,agent/login_main.c) $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
+	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS))
+
+$(BUILD)/mltoken-pam-import: $(call objects,$(IMPORT_SRC)) $(BUILD)/libmltoken.a
+	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(LIB_PKGS))
+
 # the interface description is compiled in, so that GetInterfaceDescription returns the very file
 $(BUILD)/agent/server/description.o: lib/org.mltoken.agent.varlink
 
@@ -138,6 +155,10 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 
 $(BUILD)/unit/test_sealed: UNIT_MORE = $(call objects,$(SEALED_SRC))
 $(BUILD)/unit/test_sealed: $(call objects,$(SEALED_SRC))
+
+PAM_UNIT := $(filter $(BUILD)/unit/test_pam_%,$(UNIT))
+$(PAM_UNIT): UNIT_MORE = $(call objects,$(PAM_SRC)) -lpam
+$(PAM_UNIT): $(call objects,$(PAM_SRC))
 
 # it includes these
 $(BUILD)/unit/test_cli: $(CLI_SRC)
@@ -158,9 +179,9 @@ impatient: $(BUILD)/impatient/mltoken-agent-main
 
 # ---- the targets of people ---------------------------------------------------------------------------------------
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \
-                libsecret-1-dev ca-certificates python3 openssl
+                libsecret-1-dev libpam0g-dev ca-certificates python3 openssl
 DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose curl strace util-linux iproute2 procps systemd libasan8 libubsan1 \
-                gnome-keyring dbus-daemon libsecret-tools python3-gi gir1.2-gcr-3 pinentry-tty pinentry-curses
+                gnome-keyring dbus-daemon libsecret-tools python3-gi gir1.2-gcr-3 pinentry-tty pinentry-curses pamtester libpam-wrapper openssh-server
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.
@@ -256,7 +277,7 @@ MAN := $(wildcard lib/man/*.[1-8])
 UNITS := mltoken-agent.socket mltoken-agent.service
 SYSTEM_UNITS := mltoken-agent@.service
 EXAMPLES := $(docdir)/examples
-INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,mltoken-agent-main $(notdir $(STORES))) $(includedir)/mltoken.h \
+INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,mltoken-agent-main $(notdir $(STORES) $(PAM_PROGRAMS))) $(addprefix $(pamdir)/,$(notdir $(PAM_MODULE))) $(includedir)/mltoken.h \
     $(addprefix $(libdir)/,libmltoken.so.0 libmltoken.so libmltoken.a pkgconfig/mltoken.pc) \
     $(foreach page,$(MAN),$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) $(addprefix $(systemduserunitdir)/,$(UNITS)) $(addprefix $(systemdsystemunitdir)/,$(SYSTEM_UNITS)) \
     $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf
@@ -268,7 +289,8 @@ install_units = for unit in $(1); do \
 install: all
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
 	$(call say,INSTALL,$(DESTDIR)$(bindir))$(INSTALL) -m 755 $(BUILD)/mltoken $(BUILD)/mltoken-agent $(DESTDIR)$(bindir)
-	$(call say,INSTALL,$(DESTDIR)$(libexecdir))$(INSTALL) -m 755 $(BUILD)/mltoken-agent-main $(STORES) $(DESTDIR)$(libexecdir)/mltoken
+	$(call say,INSTALL,$(DESTDIR)$(libexecdir))$(INSTALL) -m 755 $(BUILD)/mltoken-agent-main $(STORES) $(PAM_PROGRAMS) $(DESTDIR)$(libexecdir)/mltoken
+	$(if $(PAM_MODULE),$(Q)$(INSTALL) -m 644 $(PAM_MODULE) $(DESTDIR)$(pamdir))
 	$(call say,INSTALL,$(DESTDIR)$(libdir))$(INSTALL) -m 644 $(BUILD)/libmltoken.so.0 $(BUILD)/libmltoken.a $(DESTDIR)$(libdir)
 	$(Q)ln -sf libmltoken.so.0 $(DESTDIR)$(libdir)/libmltoken.so
 	$(Q)$(INSTALL) -m 644 $(BUILD)/mltoken.pc $(DESTDIR)$(libdir)/pkgconfig

@@ -1,6 +1,6 @@
 #include "authority/assertion.h"
 
-#include "authority/base64url.h"
+#include "base64url.h"
 #include "authority/key_pair.h"
 #include "cleanup.h"
 #include "json.h"

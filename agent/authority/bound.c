@@ -1,6 +1,6 @@
 #include "authority/bound.h"
 
-#include "authority/base64url.h"
+#include "base64url.h"
 #include "cleanup.h"
 #include "json.h"
 #include "limits.h"

@@ -4,7 +4,7 @@
  * demands it, the request is pushed to it first (RFC 9126). A machine to be embedded. */
 #pragma once
 
-#include "authority/base64url.h"
+#include "base64url.h"
 #include "grant/signed_in.h"
 
 enum { AUTHORIZATION_TEXT = 43 /* 32 random bytes */, AUTHORIZATION_MARK = 22 /* 16 */ };

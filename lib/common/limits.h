@@ -184,3 +184,9 @@
 #define DEFAULT_MIN_VALID_S      300
 #define DEFAULT_LIFETIME_S       300  /* of a token whose authority does not say it: asking again costs little */
 #define DEFAULT_LIFETIME_ALONE_S 3600 /* the same where asking again takes a person */
+
+/* the PAM module and its programs: lines between them */
+#define LIMIT_LINE        (64 * 1024) /* one, without its end */
+#define LIMIT_LINE_CHUNK  4096        /* read at once */
+#define LIMIT_LINE_FIELDS 512         /* an authority tells of up to 200 groups */
+#define LIMIT_LINE_NAME   64

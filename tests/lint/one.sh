@@ -8,7 +8,7 @@ file=$2
 libraries=$(pkg-config --cflags libcurl json-c libcrypto libqrencode libsodium libsecret-1)
 # shellcheck disable=SC2086
 set -- -std=gnu11 -D_GNU_SOURCE '-DMLTOKEN_VERSION=""' '-DMLTOKEN_SYSCONFDIR=""' '-DMLTOKEN_BINDIR=""' '-DMLTOKEN_LIBEXECDIR=""' \
-    -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent $libraries
+    -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -iquote pam $libraries
 
 case $tool in
 gcc)

@@ -19,11 +19,11 @@ check() { # NAME COMMAND...
 
 files() { tests/lint/files.sh "$@"; }
 each() { # TOOL: two source files at a time
-    files 'lib/*.c' 'agent/*.c' | xargs -n 1 -P 2 tests/lint/one.sh "$1"
+    files 'lib/*.c' 'agent/*.c' 'pam/*.c' | xargs -n 1 -P 2 tests/lint/one.sh "$1"
 }
 layout() { files '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
 long_files() {
-    files 'lib/*.c' 'agent/*.c' | xargs wc -l |
+    files 'lib/*.c' 'agent/*.c' 'pam/*.c' | xargs wc -l |
         awk '$2 != "total" && $1 > 700 { print $2 ": " $1 " lines, grown past one noun"; bad = 1 } END { exit bad }'
 }
 machine_paths() { # nothing of the place where it was written; pages and tests show homes of people that there are not
@@ -35,9 +35,9 @@ machine_paths() { # nothing of the place where it was written; pages and tests s
 # missingInclude, the system's headers · memleak in config_text.c, where it cannot see _cleanup_ on a variable that is
 # named like a function.
 cppcheck_all() {
-    files 'lib/*.c' 'agent/*.c' | xargs cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability \
+    files 'lib/*.c' 'agent/*.c' 'pam/*.c' | xargs cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability \
         --suppress=missingInclude --suppress=nullPointerOutOfMemory --suppress=varFuncNullUB --suppress=funcArgOrderDifferent \
-        --suppress=memleak:agent/config_text.c -D_GNU_SOURCE -Ilib/common -Ilib -Iagent
+        --suppress=memleak:agent/config_text.c -D_GNU_SOURCE -Ilib/common -Ilib -Iagent -Ipam
 }
 page_sound() { # the pages that it names are ours too, and not installed here
     ! mandoc -T lint -W warning "$1" | grep -v 'referenced manual not found' | grep .

@@ -1,7 +1,7 @@
 #include "machine.h"
 
 #include "acquire/visit.h"
-#include "authority/base64url.h"
+#include "base64url.h"
 #include "authority/digest.h"
 #include "grant/redirect_answer.h"
 #include "secret.h"

@@ -1,7 +1,7 @@
 /* base64url: RFC 4648 vectors without padding, every spelling that is not canonical, and the bounds. */
 #include "jose_fixture.h"
 
-#include "authority/base64url.h"
+#include "base64url.h"
 #include <errno.h>
 
 static void test_vectors(void **state)
