@@ -201,6 +201,7 @@ int config_open(struct config_text *texts, size_t count, struct config **ret)
     config->unread = reader;
     for (size_t i = 0; i < count; i++) {
         files[i].text = texts[i].text;
+        files[i].others = texts[i].others;
         texts[i].text = (struct span){0};
     }
     int r = find_all(reader, texts);

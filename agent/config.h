@@ -36,6 +36,7 @@ struct config_text {
     struct span text;
     bool absent;         /* no such file: nothing is wrong with that */
     const char *problem; /* why it cannot be used ("is writable by others; ..."), or NULL */
+    const char *others;  /* a section that is not ours to read, "pam"; NULL: there is none */
 };
 
 /* Takes over the texts' bytes, in order (HOME stands for ~ in paths); a later one's profile replaces an earlier one's

@@ -29,6 +29,7 @@ struct found {
 struct reader_file {
     struct span text;      /* malloc'd, ours */
     char name[LIMIT_TEXT]; /* cleaned */
+    const char *others;    /* of config_text */
     size_t problems;
 };
 

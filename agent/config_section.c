@@ -78,6 +78,8 @@ static int begin_section(struct reader *reader, const struct ini_item *item)
     reader->where = IGNORED;
     if (reader_profile_name(item->name, &name))
         return begin_profile(reader, name, item->line);
+    if (reader->file->others && span_equals(item->name, span_of(reader->file->others)))
+        return 0;
     if (!span_equals(item->name, span_of("agent")))
         return reader_problem(reader, NULL, item->line, NULL, "unknown section; write [profile NAME] or [agent]");
     if (reader->agent_line)
@@ -226,7 +228,7 @@ static int read_item(struct reader *reader, const struct ini_item *item)
     case IN_PROFILE:
         return add_profile(reader, &pair);
     case IGNORED:
-        break; /* its section was complained about */
+        break; /* its section was complained about, or is for others */
     }
     return 0;
 }

@@ -20,7 +20,8 @@
 static struct {
     int journal; /* connected; -1: stderr */
     bool debug;
-} state = {.journal = -1};
+    const char *program;
+} state = {.journal = -1, .program = "mltoken-agent"};
 
 void log_open(bool to_stderr, bool debug)
 {
@@ -34,6 +35,11 @@ void log_open(bool to_stderr, bool debug)
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         state.journal = TAKE_FD(fd);
+}
+
+void log_as(const char *program)
+{
+    state.program = program;
 }
 
 bool log_debugging(void)
@@ -144,7 +150,7 @@ void log_event(enum log_level level, const char *message, ...)
     if (state.journal >= 0) {
         _cleanup_buffer_ struct buffer line = BUFFER(LIMIT_LOG_LINE);
         journal_field(&line, "", "MESSAGE", span_of(message));
-        buffer_format(&line, "PRIORITY=%d\nSYSLOG_IDENTIFIER=mltoken-agent\n", (int)level);
+        buffer_format(&line, "PRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n", (int)level, state.program);
         va_start(arguments, message);
         fields(&line, true, arguments);
         va_end(arguments);
@@ -152,7 +158,7 @@ void log_event(enum log_level level, const char *message, ...)
             return;
     }
     _cleanup_buffer_ struct buffer line = BUFFER(LIMIT_LOG_LINE);
-    buffer_format(&line, "mltoken-agent: %s: %s", level_name(level), message);
+    buffer_format(&line, "%s: %s: %s", state.program, level_name(level), message);
     va_start(arguments, message);
     fields(&line, false, arguments);
     va_end(arguments);

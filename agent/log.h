@@ -15,6 +15,8 @@ enum log_level {
 
 /* to_stderr: never the journal (foreground). */
 void log_open(bool to_stderr, bool debug);
+/* The name of the program in each line; a constant. */
+void log_as(const char *program);
 bool log_debugging(void);
 
 /* log_event(LOG_LEVEL_INFO, "renewed", "PROFILE", profile->name, "HOST", host, NULL): pairs of constant key and text,

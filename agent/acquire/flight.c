@@ -174,6 +174,8 @@ static void take_wait(struct flight *flight)
     int r = timer_start(loop, &flight->timer, loop_now(loop) + flight->step.wait_ms, on_wait, flight);
     if (r < 0)
         fail_internal(flight, r);
+    else if (flight->step.pending && flight->login && flight->login->witness)
+        flight->login->witness->pending(flight->login->arg);
 }
 
 static void on_secret(void *arg, const struct worker_result *result)
@@ -356,11 +358,14 @@ static void take_save(struct flight *flight)
     }
 }
 
-static void on_verified(void *arg, const struct identity *identity, const struct failure *why)
+static void on_verified(void *arg, const struct identity *identity, struct json_object *claims,
+                        const struct failure *why)
 {
     struct flight *flight = arg;
     struct answer given = {.identity = identity};
     flight->verification = NULL;
+    if (flight->login && flight->login->witness)
+        flight->login->witness->verified(flight->login->arg, claims, why);
     if (why) {
         given.error = -EBADMSG;
         given.why = *why;

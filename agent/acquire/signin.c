@@ -151,6 +151,8 @@ void login_landed(struct flight *flight, struct tokens *tokens, const struct fai
                     "the profile's settings changed during the sign-in; sign in again");
         failure = &why;
     }
+    if (!failure && login->witness)
+        login->witness->landed(login->arg, tokens);
     if (!failure) {
         failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "somebody signed in anew");
         conductor_drop(conductor, holder, &why);

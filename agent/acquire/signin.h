@@ -6,6 +6,16 @@
 
 enum { LOGIN_SESSION = 32 };
 
+/* Who has to know more of a sign-in than how it ended (the sign-in helper of PAM). What is given lives during the call,
+ * in which nothing may be cancelled. */
+struct json_object;
+struct witness {
+    void (*pending)(void *arg); /* a poll was answered: it waits for the person */
+    /* Its id_token was looked at: one of both is set. */
+    void (*verified)(void *arg, struct json_object *claims, const struct failure *why);
+    void (*landed)(void *arg, const struct tokens *); /* it went well; done() comes next */
+};
+
 /* Somebody who signs in: told of each prompt, then once of the end. Embedded. */
 struct login {
     struct flight *flight; /* NULL: none */
@@ -17,6 +27,7 @@ struct login {
     void (*done)(void *arg, const struct identity *, int64_t expires_at,
                  const struct failure *); /* identity may be NULL */
     void *arg;
+    const struct witness *witness; /* told the same arg; NULL: nobody */
 };
 /* 0, or -1 with *why set. */
 int conductor_login(struct conductor *, struct holder *, struct login *, struct failure *why);

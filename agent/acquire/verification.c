@@ -28,7 +28,7 @@ static void finish(struct verification *verification, const struct identity *ide
     if (verification->bearer)
         verification->claims(verification->arg, claims, why);
     else
-        verification->verified(verification->arg, identity, why);
+        verification->verified(verification->arg, identity, claims, why);
     verification_cancel(verification);
 }
 

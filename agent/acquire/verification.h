@@ -8,7 +8,8 @@
 struct verification;
 struct json_object;
 
-typedef void verified_fn(void *arg, const struct identity *, const struct failure *why); /* one of both is set */
+/* Who signed in, and the claims that say so, or *why. */
+typedef void verified_fn(void *arg, const struct identity *, struct json_object *claims, const struct failure *why);
 int verification_start(struct conductor *, const struct profile *, const struct trust *, const struct verify_step *,
                        verified_fn *, void *arg, struct verification **ret);
 

@@ -21,6 +21,7 @@ struct http {
     struct http_queue queue;
     struct http_call *calls;
     struct task launch;
+    uint64_t answers;
 };
 
 struct http_call {
@@ -31,6 +32,7 @@ struct http_call {
     CURL *easy; /* added to the multi handle while running */
     bool running, telling, https, too_long;
     bool connected; /* TLS has begun */
+    bool answered;
     CURLcode result;
     struct curl_slist *headers;
     char *body; /* ours, wiped */
@@ -60,6 +62,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     struct http_call *call = arg;
     size_t length = size * count;
     call->header_bytes += length; /* 100 (Continue) and the like count, but are not kept */
+    call->http->answers += !call->answered;
+    call->answered = true;
     if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
         buffer_clear(&call->answer_headers);
     call->too_long |=
@@ -442,6 +446,11 @@ void http_cancel(struct http_call *call)
         return;
     stop(call);
     call_free(call);
+}
+
+uint64_t http_answers(const struct http *http)
+{
+    return http->answers;
 }
 
 /* ---- all of it ---- */

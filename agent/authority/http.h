@@ -45,4 +45,6 @@ int http_global_init(void);
 int http_new(struct loop *, struct http **ret);
 struct http *http_free(struct http *); /* cancels what is under way, silently; always NULL */
 int http_start(struct http *, const struct http_request *, http_done_fn *, void *arg, struct http_call **ret);
+/* How many requests were answered in HTTP so far, if only with the first line of an answer. */
+uint64_t http_answers(const struct http *);
 void http_cancel(struct http_call *); /* done will not be called; NULL is allowed */

@@ -25,6 +25,7 @@ struct login {
     int64_t deadline_ms; /* boot clock */
     int64_t wait_ms;     /* before the next poll */
     unsigned unanswered; /* polls in a row that brought nothing */
+    bool pending;        /* the last one brought that answer */
     struct signed_in end;
 };
 
@@ -107,7 +108,8 @@ static int wait_to_poll(struct login *login, const struct tick *tick, struct ste
     if (left <= 0)
         return sign_in_failed(ret, "expired", NULL);
     login->phase = WAITING;
-    *ret = (struct step){.kind = STEP_WAIT, .wait_ms = login->wait_ms < left ? login->wait_ms : left};
+    *ret = (struct step){
+        .kind = STEP_WAIT, .pending = login->pending, .wait_ms = login->wait_ms < left ? login->wait_ms : left};
     return 0;
 }
 
@@ -153,6 +155,7 @@ static int polled(struct login *login, const struct answer *answer, const struct
     /* no invalid_grant of a poll is mended by signing in: that is what is going on */
     enum outcome outcome = answer_tokens(answer, login->input->profile, false, tick, &login->end.tokens, &why);
     int64_t retry_after_ms = -1;
+    login->pending = outcome == OUTCOME_PENDING || outcome == OUTCOME_SLOW_DOWN;
     switch (outcome) {
     case OUTCOME_OK:
         login->phase = ENDING;

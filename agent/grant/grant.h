@@ -100,6 +100,7 @@ struct note_step {
 
 struct step {
     enum step_kind kind;
+    bool pending; /* WAIT: for a person, as the authority has just said */
     union {
         struct http_step http;
         int64_t wait_ms;

@@ -1,7 +1,7 @@
 /* A conductor with a grant of the test's own: its machine takes the steps that a string of letters names, one string an
- * operation. `w` waits until the test lets it go, `p` prompts, `s` saves a new refresh token, `S` asks for the client
- * secret, `d` is done, `f` fails with `world.failure`, `x` is an error of the machine itself. Access tokens read
- * CLIENT_ID/N, N counting the machines; refresh tokens rN. */
+ * operation. `w` waits until the test lets it go, `P` a moment for a person, `p` prompts, `s` saves a new refresh
+ * token, `S` asks for the client secret, `d` is done, `f` fails with `world.failure`, `x` is an error of the machine
+ * itself. Access tokens read CLIENT_ID/N, N counting the machines; refresh tokens rN. */
 #pragma once
 
 #include "acquire/conductor.h"
@@ -44,6 +44,9 @@ static inline int fake_step(struct machine *machine, struct step *ret)
     switch (*machine->script++) {
     case 'w':
         *ret = (struct step){.kind = STEP_WAIT, .wait_ms = 3600 * 1000};
+        return 0;
+    case 'P':
+        *ret = (struct step){.kind = STEP_WAIT, .pending = true};
         return 0;
     case 'p':
         *ret = (struct step){.kind = STEP_PROMPT, .prompt = {.verification_uri = "https://x/", .user_code = "A"}};

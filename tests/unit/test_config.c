@@ -506,6 +506,24 @@ static void test_profile_name_limit(void **state)
 #define GOOD "grant = client_credentials\nauthority = https://a\nclient_id = i\nclient_secret = env:X\n"
 
 /* A bad profile is disabled alone. */
+/* The file of the PAM module: its own section is for the module to read. */
+static void test_others(void **state)
+{
+    static const char text[] = "[pam]\nprofile = p\nwhatever = 1\n[profile p]\ngrant = static\ntoken = file:/x\n";
+    struct config *config;
+    (void)state;
+    struct config_text texts[] = {{.file = "f", .text = {text, sizeof(text) - 1}, .others = "pam"}};
+    assert_int_equal(0, config_read_all(texts, 1, &config));
+    assert_int_equal(0, config->problem_count);
+    assert_int_equal(1, config->profile_count);
+    config_free(config);
+    texts[0].others = NULL;
+    assert_int_equal(0, config_read_all(texts, 1, &config));
+    assert_int_equal(1, config->problem_count);
+    assert_string_equal("f:1: unknown section; write [profile NAME] or [agent]", config->problems[0]);
+    config_free(config);
+}
+
 static void test_alone(void **state)
 {
     (void)state;
@@ -932,6 +950,7 @@ int main(void)
         cmocka_unit_test(test_guards),
         cmocka_unit_test(test_lock_on),
         cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_others),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_profile_name_limit),
         cmocka_unit_test(test_repeated_profile),

@@ -99,6 +99,61 @@ static void signing_in_is_cancelled_by_its_prompt(void **state)
     assert_int_equal(0, world.conductor->logins);
 }
 
+struct seen {
+    struct person person; /* first: its arg is the witness's */
+    int pending, landed;
+    char token[64];
+};
+
+static void on_pending(void *arg)
+{
+    ((struct seen *)arg)->pending++;
+}
+
+static void on_verified(void *arg, struct json_object *claims, const struct failure *why)
+{
+    (void)arg;
+    (void)claims;
+    (void)why;
+    fail();
+}
+
+static void on_landed(void *arg, const struct tokens *tokens)
+{
+    struct seen *seen = arg;
+    assert_int_equal(0, seen->person.done);
+    seen->landed++;
+    (void)snprintf(seen->token, sizeof(seen->token), "%s", tokens->access_token);
+}
+
+static void a_witness_is_told(void **state)
+{
+    static const struct witness witness = {.pending = on_pending, .verified = on_verified, .landed = on_landed};
+    struct seen seen = {0};
+    struct failure why;
+    (void)state;
+    world.login = "pPPsd";
+    seen.person.login =
+        (struct login){.prompted = on_prompted, .done = on_signed_in, .arg = &seen, .witness = &witness};
+    assert_int_equal(0, conductor_login(world.conductor, holder_of("person"), &seen.person.login, &why));
+    for (int i = 0; i < 10 && !seen.person.done; i++)
+        spin(1);
+    assert_int_equal(1, seen.person.done);
+    assert_int_equal(2, seen.pending);
+    assert_int_equal(1, seen.landed);
+    assert_string_equal("p/1", seen.token);
+    seen = (struct seen){0};
+    world.login = "pPf";
+    fail_with(FAILURE_AUTHORITY_REFUSED, CLASS_DEFINITE);
+    seen.person.login =
+        (struct login){.prompted = on_prompted, .done = on_signed_in, .arg = &seen, .witness = &witness};
+    assert_int_equal(0, conductor_login(world.conductor, holder_of("person"), &seen.person.login, &why));
+    for (int i = 0; i < 10 && !seen.person.done; i++)
+        spin(1);
+    assert_int_equal(1, seen.person.done);
+    assert_int_equal(0, seen.landed);
+}
+
 static void too_many_sign_ins(void **state)
 {
     static struct person people[LIMIT_LOGINS + 1];
@@ -331,6 +386,7 @@ int main(void)
         TEST(signing_in),
         TEST(signing_in_is_cancelled_at_each_step),
         TEST(signing_in_is_cancelled_by_its_prompt),
+        TEST(a_witness_is_told),
         TEST(too_many_sign_ins),
         TEST(a_new_sign_in_outlives_an_old_renewal),
         TEST(a_rotated_token_is_kept_whatever_changes),
