@@ -68,12 +68,42 @@ static int start(void *state, enum grant_op op, const struct input *input, const
     return r < 0 ? r : pass(self, ret);
 }
 
-/* What repeats the token is left out: it is never shown. */
-static void drop_token(json_object *claims, const char *token)
+static bool repeats(const char *text, size_t length, const char *token)
 {
-    json_object_object_foreach (claims, name, value)
-        if (json_object_is_type(value, json_type_string) && strcmp(json_object_get_string(value), token) == 0)
-            json_object_object_del(claims, name); /* json-c allows it for the present one */
+    return memmem(text, length, token, strlen(token)) != NULL;
+}
+
+static bool is_repeated(json_object *value, const char *token)
+{
+    return json_object_is_type(value, json_type_string) &&
+           repeats(json_object_get_string(value), (size_t)json_object_get_string_len(value), token);
+}
+
+/* What repeats the token is left out, wherever it stands: it is never shown. As deep as an answer may be. */
+static void drop_token(json_object *value, const char *token)
+{
+    if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach (value, name, member) {
+            if (is_repeated(member, token) || repeats(name, strlen(name), token)) {
+                member = json_object_get(member);
+                json_object_object_del(value, name); /* json-c allows it for the present one */
+                json_wipe(member);
+            } else {
+                drop_token(member, token);
+            }
+        }
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            json_object *member = json_object_array_get_idx(value, i);
+            if (is_repeated(member, token)) {
+                member = json_object_get(member);
+                (void)json_object_array_put_idx(value, i, NULL); /* in place: it needs no memory */
+                json_wipe(member);
+            } else {
+                drop_token(member, token);
+            }
+        }
+    }
 }
 
 static int told(struct inspection_state *self, const struct answer *answer, const struct tick *tick, struct step *ret)

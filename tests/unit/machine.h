@@ -42,6 +42,8 @@ struct reply {
     bool maybe_sent;
     const struct metadata *metadata;
     const struct identity *identity;
+    const char *person;
+    const struct failure *why;
 };
 
 #define OK(text)       ((struct reply){.kind = STEP_HTTP, .status = 200, .body = (text)})
@@ -72,8 +74,8 @@ struct machine {
     struct tick tick;
     struct step step;
     struct kept kept;
-    int requests, waits;
-    char url[512], body[4096], authorization[1024];
+    int requests, waits, notes;
+    char method[8], url[512], body[4096], authorization[1024], note[64];
 };
 
 static inline void machine_note(struct machine *m)
@@ -81,7 +83,9 @@ static inline void machine_note(struct machine *m)
     if (m->step.kind == STEP_HTTP) {
         const struct http_step *http = &m->step.http;
         m->requests++;
-        assert_string_equal(http->method, m->grant->local && http->body.length == 0 ? "GET" : "POST");
+        if (http->body.length > 0)
+            assert_string_equal(http->method, "POST");
+        (void)snprintf(m->method, sizeof(m->method), "%s", http->method);
         assert_true(http->body.length < sizeof(m->body));
         (void)snprintf(m->url, sizeof(m->url), "%s", http->url);
         (void)snprintf(m->body, sizeof(m->body), "%.*s", (int)http->body.length,
@@ -103,6 +107,9 @@ static inline void machine_note(struct machine *m)
         (void)snprintf(m->kept.token, sizeof(m->kept.token), "%.*s", (int)token.length, token.length ? token.data : "");
         (void)snprintf(m->kept.scope, sizeof(m->kept.scope), "%s", save->scope ? save->scope : "(none)");
         (void)snprintf(m->kept.subject, sizeof(m->kept.subject), "%s", save->identity.subject);
+    } else if (m->step.kind == STEP_NOTE) {
+        m->notes++;
+        (void)snprintf(m->note, sizeof(m->note), "%s", m->step.note.text);
     }
 }
 
@@ -117,7 +124,8 @@ static inline void machine_open(struct machine *m, const struct grant *grant)
                                       .device_authorization_endpoint = TEXT(DEVICE_URL),
                                       .revocation_endpoint = TEXT(REVOCATION_URL),
                                       .dialect = DIALECT_OIDC,
-                                      .client_id = TEXT("me")},
+                                      .client_id = TEXT("me"),
+                                      .timeout_ms = LIMIT_HTTP_MS},
                           .asked = {.min_valid_s = -1},
                           .tick = {.boot_ms = 1000, .wall_s = 1800000000}};
     m->input = (struct input){.profile = &m->profile, .asked = &m->asked};
@@ -164,7 +172,10 @@ static inline enum step_kind machine_answer(struct machine *m, struct reply repl
                             .headers = machine_copy(reply.headers),
                             .body = machine_copy(reply.body),
                             .metadata = reply.metadata,
-                            .identity = reply.identity};
+                            .identity = reply.identity,
+                            .person = reply.person};
+    if (reply.why)
+        answer.why = *reply.why;
     assert_int_equal(m->grant->next(m->state, &answer, &m->tick, &m->step), 0);
     free((char *)(uintptr_t)answer.headers.data);
     free((char *)(uintptr_t)answer.body.data);
@@ -218,6 +229,48 @@ static inline void machine_torture(struct machine *m, enum grant_op op, const st
 static inline void machine_says(const struct machine *m, const char *words)
 {
     failure_says(&m->step.fail, words);
+}
+
+/* What no endpoint of the conversation answers, at each of its exchanges in turn, and then nothing but failures: it
+ * must end with a failure that can be shown. */
+static inline void machine_lie(struct machine *m, enum grant_op op, const struct reply *replies, size_t count)
+{
+    static const int statuses[] = {0, 100, 200, 204, 299, 302, 400, 401, 403, 404, 408, 418, 429, 500, 503, 999};
+    static const char *const bodies[] = {
+        "",
+        " ",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        "0",
+        "\"text\"",
+        "<html>Sign in to the wireless network</html>",
+        "access_token=AT&token_type=bearer",
+        "{\"access_token\":null,\"accessToken\":null,\"primaryKey\":null,\"key1\":null,\"active\":null}",
+        "{\"access_token\":[\"AT\"],\"accessToken\":{},\"primaryKey\":7,\"key1\":true,\"active\":\"true\"}",
+        "{\"access_token\":\"\",\"accessToken\":\"\",\"primaryKey\":\"\",\"key1\":\"\",\"active\":1}",
+        "{\"access_token\":\"A\\u0000T\",\"accessToken\":\"A\\u0000T\",\"primaryKey\":\"\\u0000\",\"key1\":\"\\r\\nX: "
+        "y\"}",
+        "{\"access_token\":\"A T\",\"accessToken\":\"A\\nT\",\"primaryKey\":\"\\u00e9\",\"key1\":\" \"}",
+        "{\"access_token\":\"AT\",\"token_type\":\"MAC\",\"accessToken\":\"AT\",\"tokenType\":\"MAC\"}",
+        "{\"error\":\"\"}",
+        "{\"error\":{\"code\":7,\"message\":[]}}",
+        "{\"error\":\"a\\u001b[2Jb\",\"error_description\":\"\\u202e\\u0000\"}",
+        "{\"error\":\"server_error\",\"access_token\":\"AT\",\"accessToken\":\"AT\",\"primaryKey\":\"K\",\"active\":"
+        "true}",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+    };
+    for (size_t i = 0; i < count; i++)
+        for (size_t n = 0; replies[i].kind == STEP_HTTP && n < ELEMENTS(statuses) * ELEMENTS(bodies); n++) {
+            machine_run(m, op, replies, i);
+            machine_answer(m, SAYS(statuses[n / ELEMENTS(bodies)], bodies[n % ELEMENTS(bodies)]));
+            if (machine_drain(m, replies, 0, 0) == STEP_DONE)
+                fail_msg("exchange %zu: %d with %s is taken", i, statuses[n / ELEMENTS(bodies)],
+                         bodies[n % ELEMENTS(bodies)]);
+            failure_says(&m->step.fail, "");
+        }
+    machine_end(m);
 }
 
 /* It ended with a step that says so. */
