@@ -185,7 +185,7 @@ DEPS_TEST    := libcmocka-dev python3-pytest python3-pexpect jose curl strace ut
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.
-DEPS_INTEROP  = glewlwyd dbconfig-sqlite3 curl $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
+DEPS_INTEROP  = glewlwyd dbconfig-sqlite3 curl python3-msal $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 DEPS_BENCH   := oidc-agent-cli gnome-keyring dbus-daemon python3-gi gir1.2-gcr-3
 DEPS_MACHINE := systemd-container mmdebstrap python3-pytest util-linux procps openssl
 DEPS         ?= $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_LINT) $(DEPS_FUZZ) $(DEPS_INTEROP) $(DEPS_BENCH)

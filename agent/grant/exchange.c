@@ -192,7 +192,7 @@ static int fail_absent(struct exchange *exchange, struct step *ret)
 void exchange_begin(struct exchange *exchange, enum endpoint endpoint)
 {
     exchange->endpoint = endpoint;
-    exchange->absent = exchange->signed_already = exchange->paired = false;
+    exchange->absent = exchange->signed_already = exchange->paired = exchange->offline = false;
     buffer_clear(&exchange->body);
     buffer_clear(&exchange->authorization);
 }
@@ -205,14 +205,27 @@ int exchange_member(struct exchange *exchange, const char *name, struct span val
     return json_quote(&exchange->body, value);
 }
 
+static bool has_word(const char *list, const char *word);
+
+static int add_scope(struct exchange *exchange, const char *scope)
+{
+    static const char more[] = " offline_access";
+    _cleanup_free_ char *both = NULL;
+    if (!exchange->offline || has_word(scope, more + 1))
+        return form_text(&exchange->body, "scope", scope);
+    if (asprintf(&both, "%s%s", scope, more) < 0) {
+        both = NULL;
+        return -ENOMEM;
+    }
+    return form_text(&exchange->body, "scope", both);
+}
+
 static int add_scopes(struct exchange *exchange, char *const *scopes)
 {
     if (!scopes || !scopes[0])
         return 0;
     _cleanup_free_ char *joined = scopes_join(scopes);
-    if (!joined)
-        return -ENOMEM;
-    return form_text(&exchange->body, "scope", joined);
+    return joined ? add_scope(exchange, joined) : -ENOMEM;
 }
 
 /* Entra v1 knows resources only: a scope RESOURCE/.default, its own way to write one for v2, is understood. */
@@ -245,7 +258,7 @@ int exchange_target(struct exchange *exchange, const struct request *asked, bool
             scope = NULL;
             return -ENOMEM;
         }
-        r = form_text(&exchange->body, "scope", scope);
+        r = add_scope(exchange, scope);
     } else {
         r = scopes ? add_scopes(exchange, wanted) : 0;
         if (r == 0)
@@ -349,6 +362,9 @@ static int send_request(struct exchange *exchange, enum client_auth auth, struct
     ret->http.headers[ret->http.header_count++] = (struct header){"Accept", span_of("application/json")};
     if (json)
         ret->http.headers[ret->http.header_count++] = (struct header){"Content-Type", span_of("application/json")};
+    if (profile_is_entra(exchange->profile)) /* else it may say that it is too busy by an invalid_grant */
+        ret->http.headers[ret->http.header_count++] =
+            (struct header){"x-ms-lib-capability", span_of("retry-after, h429")};
     if (auth == CLIENT_AUTH_BASIC)
         ret->http.headers[ret->http.header_count++] =
             (struct header){"Authorization", buffer_span(&exchange->authorization)};

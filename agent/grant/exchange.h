@@ -40,6 +40,7 @@ struct exchange {
     struct secret *client_secret, *key_password;
     bool signed_already; /* the body has its assertion */
     bool paired;         /* the runner has the key pair for it */
+    bool offline;        /* scope asks for a refresh token too, whatever was asked for */
     const char *secret;  /* the key of the one that was asked for last */
     enum endpoint endpoint;
     enum step_kind waiting; /* the step whose answer comes next */

@@ -49,6 +49,8 @@ static int ask(struct refresh *refresh, struct step *ret)
     bool scopes = profile_is_entra(profile) || profile_is_b2c(profile) ||
                   !scopes_same(request_scopes(asked, profile), refresh->next.scope);
     exchange_begin(&refresh->exchange, ENDPOINT_TOKEN);
+    /* else Entra gives no newer one, and the sign-in ends 90 days after it was made, however much it is used */
+    refresh->exchange.offline = profile->dialect == DIALECT_ENTRA;
     form_text(&refresh->exchange.body, "grant_type", "refresh_token");
     form_pair(&refresh->exchange.body, "refresh_token", secret_span(refresh->next.refresh_token));
     int r = exchange_target(&refresh->exchange, asked, scopes);

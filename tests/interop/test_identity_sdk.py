@@ -22,7 +22,7 @@ HEADERS = ("metadata", "x-identity-header", "secret", "authorization")
 
 @pytest.fixture
 def platform():
-    with Authority(https=False) as made:
+    with Authority() as made:
         made.set_identity(users=[USER])
         yield made
 
@@ -41,6 +41,10 @@ def environment(platform, kind):
         "azureml": {"MSI_ENDPOINT": platform.http + "/msi/token", "MSI_SECRET": platform.identity.secret,
                     "DEFAULT_IDENTITY_CLIENT_ID": USER["client_id"]},
         "cloud_shell": {"MSI_ENDPOINT": platform.http + "/shell/token"},
+        "service_fabric": {"IDENTITY_ENDPOINT": platform.https + "/metadata/identity/oauth2/token",
+                           "IDENTITY_HEADER": platform.identity.secret,
+                           "IDENTITY_SERVER_THUMBPRINT": platform.ca.thumbprint(),
+                           "NODE_EXTRA_CA_CERTS": platform.ca_file},
         "arc": {"IDENTITY_ENDPOINT": platform.http + "/metadata/identity/oauth2/token", "IMDS_ENDPOINT": platform.http},
     }[kind]
 
@@ -73,6 +77,7 @@ def by_agent(platform, home, kind, keys):
     ("imds", None), ("imds", "client_id"), ("imds", "object_id"), ("imds", "mi_res_id"),
     ("app_service", None), ("app_service", "client_id"), ("app_service", "object_id"), ("app_service", "mi_res_id"),
     ("azureml", None), ("azureml", "client_id"), ("cloud_shell", None), ("arc", None),
+    ("service_fabric", None),
 ])
 def test_the_same_is_asked(platform, oidc_provider_folder, home, kind, key):
     prefix = []

@@ -218,7 +218,9 @@ def test_entra_v2(authority, home, start_agent, mltoken):
     base = f"{authority.http}/{TENANT}/v2.0"
     get(home, start_agent, mltoken, service(authority, home, base=base, dialect="entra", scope=SCOPE)).ok()
     assert keys.decode(mltoken("get", "p").out.strip())[1]["aud"] == "https://cognitiveservices.example"
-    assert authority.requests("token")[0].path == f"/{TENANT}/oauth2/v2.0/token"
+    [request] = authority.requests("token")
+    assert request.path == f"/{TENANT}/oauth2/v2.0/token"
+    assert request.headers["x-ms-lib-capability"] == "retry-after, h429"
 
 
 def test_entra_v1_counts_in_strings(authority, home, start_agent, mltoken):

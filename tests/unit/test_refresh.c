@@ -135,7 +135,8 @@ static void asks_for_scopes_only_when_they_differ(void **state)
         {"", {"api"}, DIALECT_OIDC, "scope=api"},
         {NULL, {"api"}, DIALECT_OIDC, "scope=api"},
         {NULL, {NULL}, DIALECT_OIDC, NULL},
-        {"api", {"api"}, DIALECT_ENTRA, "scope=api"},
+        {"api", {"api"}, DIALECT_ENTRA, "scope=api+offline_access"},
+        {"api", {"offline_access", "api"}, DIALECT_ENTRA, "scope=offline_access+api"},
     };
     (void)state;
     for (size_t i = 0; i < ELEMENTS(cases); i++) {

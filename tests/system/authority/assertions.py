@@ -61,7 +61,8 @@ class AssertionEndpoints:
                           401, **({"aadsts": 700027} if entra else {}))
         if entra:
             field, digest = ("x5t", "sha1") if header["alg"] == "RS256" else ("x5t#S256", "sha256")
-            if header.get(field) != thumbprint(client.certificate, digest):
+            # Python's msal pads it, and is understood
+            if str(header.get(field)).rstrip("=") != thumbprint(client.certificate, digest):
                 raise Problem("invalid_client", "The key was not found by its thumbprint.", 401, aadsts=700027)
         here = request.base + request.path.split("?")[0]
         now = time.time()

@@ -136,6 +136,10 @@ class EntraV2(Oidc):
                       f"/{tenant}/v2.0/.well-known/openid-configuration": "metadata:openid",
                       "/oidc/userinfo": "userinfo"}
 
+    def grant(self, form):
+        word = form.get("grant_type", "")
+        return word if word == "device_code" else GRANTS.get(word)  # the short form is npm's @azure/msal-node's
+
     def tenant_id(self, store, user=None):
         if self.tenant in ("common", "organizations", "consumers"):
             return user.tid if user else "{tenantid}"
@@ -209,10 +213,6 @@ class EntraV1(EntraV2):
 
     def issuer(self, base, store=None, user=None):
         return f"{base}/{self.tenant_id(store, user)}"
-
-    def grant(self, form):
-        word = form.get("grant_type", "")
-        return "device_code" if word == "device_code" else GRANTS.get(word)
 
     def metadata(self, base, store, features, auth_methods):
         root = f"{base}/{self.tenant}"
