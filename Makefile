@@ -30,7 +30,7 @@ endif
 # ---- what is built from what ------------------------------------------------------------------------------------
 COMMON_SRC := $(wildcard lib/common/*.c)
 LIB_SRC    := $(wildcard lib/*.c) $(COMMON_SRC)
-AGENT_SRC  := $(filter-out agent/main.c %_main.c agent/store/sealed% agent/store/keyring%,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store,agent/$(d)/*.c)))
+AGENT_SRC  := $(filter-out agent/main.c %_main.c agent/store/sealed% agent/store/keyring%,$(wildcard agent/*.c $(foreach d,loop server token grant acquire authority store login,agent/$(d)/*.c)))
 # what each store program is made of, beside its own files
 STORE_SRC  := $(COMMON_SRC) agent/hardening.c agent/store/program.c agent/store/protocol.c
 SEALED_SRC := $(wildcard agent/store/sealed*.c)

@@ -152,7 +152,7 @@ void login_landed(struct flight *flight, struct tokens *tokens, const struct fai
         failure = &why;
     }
     if (!failure && login->witness)
-        login->witness->landed(login->arg, tokens);
+        login->witness->landed(login->arg, tokens, flight->sent_wall_ms / 1000 + tokens->expires_in_s);
     if (!failure) {
         failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "somebody signed in anew");
         conductor_drop(conductor, holder, &why);

@@ -13,7 +13,7 @@ struct witness {
     void (*pending)(void *arg); /* a poll was answered: it waits for the person */
     /* Its id_token was looked at: one of both is set. */
     void (*verified)(void *arg, struct json_object *claims, const struct failure *why);
-    void (*landed)(void *arg, const struct tokens *); /* it went well; done() comes next */
+    void (*landed)(void *arg, const struct tokens *, int64_t expires_at); /* it went well; done() comes next */
 };
 
 /* Somebody who signs in: told of each prompt, then once of the end. Embedded. */

@@ -190,3 +190,10 @@
 #define LIMIT_LINE_CHUNK  4096        /* read at once */
 #define LIMIT_LINE_FIELDS 512         /* an authority tells of up to 200 groups */
 #define LIMIT_LINE_NAME   64
+
+/* the sign-in helper of PAM */
+#define LIMIT_LOGIN_WAIT_S   3600 /* --max-wait */
+#define LIMIT_LOGIN_CLAIMS   16   /* claims that are told */
+#define LIMIT_LOGIN_GROUPS   200  /* groups that are told, and so many roles: with the rest, fields of one line */
+#define LIMIT_LOGIN_SAY_MS   5000 /* a module that does not read what it is told */
+#define DEFAULT_LOGIN_WAIT_S 100

@@ -22,6 +22,7 @@ opt/there/lib/libmltoken.so
 opt/there/lib/libmltoken.so.0
 opt/there/lib/pkgconfig/mltoken.pc
 opt/there/libexec/mltoken/mltoken-agent-main
+opt/there/libexec/mltoken/mltoken-pam-login
 opt/there/libexec/mltoken/mltoken-store-file
 opt/there/libexec/mltoken/mltoken-store-keyring
 opt/there/share/bash-completion/completions/mltoken

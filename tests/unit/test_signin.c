@@ -1,6 +1,8 @@
 /* Sign-in and sign-out of a person, with a grant of the test's own and a real loop and store. */
 #include "flight_fixture.h"
 
+#include "clock.h"
+
 struct person {
     struct login login;
     int prompts, done;
@@ -118,9 +120,10 @@ static void on_verified(void *arg, struct json_object *claims, const struct fail
     fail();
 }
 
-static void on_landed(void *arg, const struct tokens *tokens)
+static void on_landed(void *arg, const struct tokens *tokens, int64_t expires_at)
 {
     struct seen *seen = arg;
+    assert_in_range(expires_at, clock_wall_s() + 3500, clock_wall_s() + 3600);
     assert_int_equal(0, seen->person.done);
     seen->landed++;
     (void)snprintf(seen->token, sizeof(seen->token), "%s", tokens->access_token);
