@@ -2,6 +2,7 @@
 
 #include "authority/b2c.h"
 #include "authority/url.h"
+#include "grant/exchange.h"
 #include "grant/grant.h"
 #include "keys.h"
 #include <errno.h>
@@ -92,7 +93,7 @@ static int settle_own(struct profile *profile, enum dialect own, int *ret_key, c
     return profile->tenant ? key_problem(problem, "means nothing to grant = %s; drop it", profile->grant->name) : 0;
 }
 
-/* What ROPC of B2C wants to be asked for (WIRE section 8), where nothing else is. */
+/* What a sign-in with B2C must be asked for so that an access token comes (WIRE section 8), where nothing else is. */
 static int default_scopes(struct profile *profile)
 {
     char **scopes = profile_allocate(profile, 4 * sizeof(*scopes));
@@ -108,7 +109,55 @@ static int default_scopes(struct profile *profile)
     return 0;
 }
 
-/* The authority becomes ORIGIN[/tfp]/TENANT/POLICY/v2.0, below which the documents are. */
+/* ORIGIN[/tfp]/TENANT[/POLICY]/v2.0, below which the documents are. */
+static int write_b2c(struct profile *profile, const char *origin, size_t length, const struct b2c_place *place)
+{
+    size_t size = length + place->tenant.length + place->policy.length + sizeof("/tfp///v2.0");
+    char *authority = profile_allocate(profile, size);
+    profile->policy = place->policy.length ? profile_text(profile, place->policy) : NULL;
+    if (!authority || (place->policy.length && !profile->policy))
+        return -ENOMEM;
+    (void)snprintf(authority, size, "%.*s%s/%.*s%s%.*s/v2.0", (int)length, origin, place->tfp ? "/tfp" : "",
+                   (int)place->tenant.length, place->tenant.data, place->policy.length ? "/" : "",
+                   (int)place->policy.length, place->policy.length ? place->policy.data : "");
+    profile->authority = authority;
+    return 0;
+}
+
+int dialect_with_policy(struct profile *profile, const char *policy, struct profile **ret,
+                        char problem[static LIMIT_TEXT])
+{
+    struct b2c_place place = {0};
+    struct url url;
+    *ret = NULL;
+    if (!profile_is_b2c(profile) || !profile->authority || url_parse(profile->authority, &url) < 0)
+        return key_problem(problem, "only an authority of Azure AD B2C has user flows to choose from, and this one is "
+                                    "none; for a custom domain of B2C's set dialect = b2c");
+    if (!b2c_read_path(url.path, &place) || !place.policy.length)
+        return key_problem(problem, "Entra External ID has no user flows to choose from: its applications have one");
+    if (!b2c_is_policy(policy))
+        return key_problem(problem, "a user flow's name is of letters, digits, _ and -");
+    if (same_word(place.policy, span_of(policy)))
+        return 0;
+    struct profile *copy = profile_new(2 * strlen(profile->authority) + LIMIT_CODE);
+    if (!copy)
+        return -ENOMEM;
+    struct profile_block *storage = copy->storage;
+    *copy = *profile;
+    copy->storage = storage;
+    copy->references = 1;
+    copy->base = profile_ref(profile);
+    copy->token_endpoint = copy->authorization_endpoint = copy->jwks_uri = NULL; /* those were the other flow's */
+    place.policy = span_of(policy);
+    if (write_b2c(copy, profile->authority, (size_t)(url.path.data - profile->authority), &place) < 0) {
+        profile_free(copy);
+        return -ENOMEM;
+    }
+    *ret = copy;
+    return 0;
+}
+
+/* The authority becomes ORIGIN[/tfp]/TENANT/POLICY/v2.0. */
 static int settle_b2c(struct profile *profile, const struct url *url, int *ret_key, char problem[static LIMIT_TEXT])
 {
     struct b2c_place place = {0};
@@ -136,16 +185,11 @@ static int settle_b2c(struct profile *profile, const struct url *url, int *ret_k
     if (!external && !policy.length)
         return key_problem(problem, "names no user flow; write https://HOST/TENANT/POLICY, or add policy = ...");
     size_t origin = url->path.length ? (size_t)(url->path.data - profile->authority) : strlen(profile->authority);
-    size_t size = origin + tenant.length + policy.length + sizeof("/tfp///v2.0");
-    char *authority = profile_allocate(profile, size);
-    if (!authority)
-        return -ENOMEM;
-    (void)snprintf(authority, size, "%.*s%s/%.*s%s%.*s/v2.0", (int)origin, profile->authority, place.tfp ? "/tfp" : "",
-                   (int)tenant.length, tenant.data, policy.length ? "/" : "", (int)policy.length,
-                   policy.length ? policy.data : "");
-    profile->authority = authority;
-    bool password = profile->grant && strcmp(profile->grant->name, "password") == 0;
-    return password && !profile->scopes && profile->client_id ? default_scopes(profile) : 0;
+    place.tenant = tenant;
+    place.policy = policy;
+    int r = write_b2c(profile, profile->authority, origin, &place);
+    bool person = profile->grant && (profile->grant->ops & GRANT_LOGIN);
+    return r == 0 && person && !external && !profile->scopes && profile->client_id ? default_scopes(profile) : r;
 }
 
 int dialect_settle(struct profile *profile, int *ret_key, char problem[static LIMIT_TEXT])

@@ -1,5 +1,6 @@
 #include "keys.h"
 
+#include "authority/b2c.h"
 #include "authority/url.h"
 #include "cleanup.h"
 #include "grant/grant.h"
@@ -209,8 +210,7 @@ static int read_tenant(const struct profile_key *key, struct profile *profile, c
 static int read_policy(const struct profile_key *key, struct profile *profile, char *value,
                        char problem[static LIMIT_TEXT])
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-    if (value[strspn(value, allowed)])
+    if (!b2c_is_policy(value))
         return key_problem(problem, "is the name of a user flow or custom policy; letters, digits, _ and -");
     return read_text(key, profile, value, problem);
 }

@@ -6,7 +6,7 @@
 #include <ctype.h>
 
 struct mltoken_request {
-    char *profile, *resource, *audience, *claims, *application;
+    char *profile, *resource, *audience, *claims, *policy, *application;
     char *scopes[LIMIT_SCOPES];
     size_t scope_count;
     int64_t min_valid; /* -1: not set */
@@ -40,6 +40,7 @@ void mltoken_request_free(mltoken_request *request)
     free(request->resource);
     free(request->audience);
     free(request->claims);
+    free(request->policy);
     free(request->application);
     free(request);
 }
@@ -113,6 +114,11 @@ int mltoken_request_claims(mltoken_request *request, const char *json)
     return set(&request->claims, json, valid);
 }
 
+int mltoken_request_policy(mltoken_request *request, const char *policy)
+{
+    return request ? set(&request->policy, policy, !policy || plain(policy, LIMIT_CODE)) : MLTOKEN_EINVAL;
+}
+
 int mltoken_request_min_valid(mltoken_request *request, uint64_t seconds)
 {
     if (!request || seconds > LIMIT_LIFETIME_S)
@@ -169,6 +175,8 @@ int request_parameters(const mltoken_request *request, enum request_members memb
         if (members != REQUEST_PROFILE)
             ok = ok && json_put_text(parameters, "claims", request->claims) == 0 &&
                  json_put_text(parameters, "application", request->application) == 0;
+        if (members == REQUEST_LOGIN)
+            ok = ok && json_put_text(parameters, "policy", request->policy) == 0;
         if (members == REQUEST_LOGIN && request->switch_account)
             ok = ok && json_put_boolean(parameters, "switchAccount", true) == 0;
         if (members == REQUEST_TOKEN)

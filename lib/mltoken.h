@@ -124,6 +124,9 @@ int mltoken_request_min_valid(mltoken_request *request, uint64_t seconds);
 int mltoken_request_refresh(mltoken_request *request, int refresh);
 /* Which application asks: a hint that the agent shows as such. */
 int mltoken_request_application(mltoken_request *request, const char *application);
+/* Sign-in only: the user flow of Azure AD B2C to sign in by, in place of the profile's; what is signed in so is renewed
+ * by it too. */
+int mltoken_request_policy(mltoken_request *request, const char *policy);
 /* Sign-in only. Not 0: another account than the remembered one may sign in. */
 int mltoken_request_switch_account(mltoken_request *request, int allowed);
 

@@ -15,6 +15,7 @@
 #include "acquire/verification.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "dialect.h"
 #include "environment.h"
 #include "grant/inspection.h"
 #include "limits.h"
@@ -130,7 +131,7 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 static void take_metadata(struct flight *flight)
 {
     struct trust trust = trust_of(flight);
-    int r = documents_metadata(flight->conductor->documents, flight->profile, &trust, on_metadata, flight,
+    int r = documents_metadata(flight->conductor->documents, flight_settings(flight), &trust, on_metadata, flight,
                                &flight->documents);
     if (r < 0)
         fail_internal(flight, r);
@@ -151,7 +152,8 @@ static void note_sent(struct flight *flight)
 
 static void take_http(struct flight *flight)
 {
-    struct http_request request = outgoing_request(flight->profile, &flight->step.http, buffer_span(&flight->ca_pem));
+    struct http_request request =
+        outgoing_request(flight_settings(flight), &flight->step.http, buffer_span(&flight->ca_pem));
     if (flight->pair)
         request.trust.pair = secret_span(flight->pair);
     note_sent(flight);
@@ -405,8 +407,8 @@ static void take_file(struct flight *flight)
 static void take_verify(struct flight *flight)
 {
     struct trust trust = trust_of(flight);
-    int r = verification_start(flight->conductor, flight->profile, &trust, &flight->step.verify, on_verified, flight,
-                               &flight->verification);
+    int r = verification_start(flight->conductor, flight_settings(flight), &trust, &flight->step.verify, on_verified,
+                               flight, &flight->verification);
     if (r < 0)
         fail_internal(flight, r);
 }
@@ -555,24 +557,44 @@ static void take_step(struct flight *flight)
 
 /* ---- before the first step: the CA file, then the credential ---- */
 
+/* A sign-in by a user flow that a person chose goes on with that one. */
+static int choose_flow(struct flight *flight)
+{
+    const struct keeper *keeper = &flight->keeper;
+    const char *policy = flight->op == GRANT_INSPECT ? flight->holder->policy
+                         : keeper->has_held          ? keeper->held.policy
+                                                     : NULL;
+    char problem[LIMIT_TEXT];
+    if (flight->op == GRANT_LOGIN)
+        return 0; /* it was chosen when it began */
+    flight->chosen = profile_free(flight->chosen);
+    return policy && *policy ? dialect_with_policy(flight->profile, policy, &flight->chosen, problem) : 0;
+}
+
 static void start_machine(struct flight *flight)
 {
     const struct grant *grant = machine_of(flight);
     struct tick tick;
     struct step step = {0};
+    int r = choose_flow(flight);
+    if (r < 0) {
+        fail_internal(flight, r);
+        return;
+    }
     flight->state = calloc(1, grant->state_size);
     if (!flight->state) {
         fail_internal(flight, -ENOMEM);
         return;
     }
-    flight->input = (struct input){.profile = flight->profile,
+    flight->input = (struct input){.profile = flight_settings(flight),
                                    .asked = &flight->request,
                                    .held = flight->keeper.has_held ? &flight->keeper.held : NULL,
                                    .environment = environment_value,
+                                   .switch_account = flight->switch_account,
                                    .token = flight->inspected ? secret_span(flight->inspected).data : NULL};
     tick_now(flight, &tick);
     note_sent(flight); /* until there is an exchange */
-    int r = grant->start(flight->state, flight->op, &flight->input, &tick, &step);
+    r = grant->start(flight->state, flight->op, &flight->input, &tick, &step);
     if (r < 0) {
         fail_internal(flight, r);
         return;

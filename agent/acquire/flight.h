@@ -17,6 +17,7 @@ struct flight {
     struct conductor *conductor;
     struct holder *holder;
     struct profile *profile;
+    struct profile *chosen; /* its copy for the user flow that a person chose; NULL: it is as it is */
     uint64_t generation;
     struct entry *entry; /* ACQUIRE: where the token goes; NULL when the entry was dropped meanwhile */
     enum grant_op op;
@@ -32,6 +33,7 @@ struct flight {
     struct timer patience;
 
     struct login *login;           /* LOGIN: who is told */
+    bool switch_account;           /* LOGIN: it may be another person */
     struct logout *logout;         /* REVOKE: who is told; NULL when they have gone */
     struct rotation *rotation;     /* ROTATE: the same */
     struct inspection *inspection; /* INSPECT: the same */
@@ -70,6 +72,12 @@ void flight_start_next(struct holder *);
 /* Ends it at whatever step it is, and starts who waited for it. */
 void flight_free(struct flight *);
 /* ---- between the files of a flight ---- */
+
+/* The settings that its machine runs by. What the store keeps is bound to the profile's own. */
+static inline const struct profile *flight_settings(const struct flight *flight)
+{
+    return flight->chosen ? flight->chosen : flight->profile;
+}
 
 /* The first thing of a flight whose turn it is; a task's function. */
 void flight_begin(void *arg);

@@ -79,6 +79,7 @@ void flight_free(struct flight *flight)
     buffer_free(&flight->ca_pem);
     if (flight->entry)
         flight->entry->flight = NULL;
+    profile_free(flight->chosen);
     profile_free(flight->profile);
     struct conductor *conductor = flight->conductor;
     free(flight);

@@ -1,6 +1,7 @@
 #include "acquire/keeper.h"
 
 #include "acquire/lock.h"
+#include "authority/b2c.h"
 #include "cleanup.h"
 #include "json.h"
 #include "log.h"
@@ -26,6 +27,8 @@ int credential_write(const struct credential *credential, struct secret **ret)
     put_string(&text, "issuer", span_of(credential->identity.issuer));
     put_string(&text, "subject", span_of(credential->identity.subject));
     put_string(&text, "account", span_of(credential->identity.account));
+    if (*credential->policy)
+        put_string(&text, "policy", span_of(credential->policy));
     if (credential->renew_by)
         buffer_format(&text, ",\"renew_by\":%lld", (long long)credential->renew_by);
     if (credential->ends_at)
@@ -62,6 +65,8 @@ int credential_read(const struct secret *secret, struct credential *ret)
         json_boolean(object, "unanswered", &credential.unanswered) == -EINVAL ||
         json_boolean(object, "uncertain", &credential.uncertain) == -EINVAL ||
         json_boolean(object, "steady", &credential.steady) == -EINVAL ||
+        read_text(object, "policy", credential.policy, sizeof(credential.policy)) < 0 ||
+        (*credential.policy && !b2c_is_policy(credential.policy)) ||
         read_text(object, "sender", credential.sender, sizeof(credential.sender)) < 0 ||
         read_text(object, "issuer", credential.identity.issuer, sizeof(credential.identity.issuer)) < 0 ||
         read_text(object, "subject", credential.identity.subject, sizeof(credential.identity.subject)) < 0 ||
@@ -92,6 +97,8 @@ void keeper_note_sign_in(struct holder *holder, const struct credential *credent
     holder->looked = true;
     holder->renew_by = credential ? credential->renew_by : 0;
     holder->ends_at = credential ? credential->ends_at : 0;
+    free(holder->policy);
+    holder->policy = credential && *credential->policy ? strdup(credential->policy) : NULL;
     if (!credential) {
         free(holder->identity);
         holder->identity = NULL;

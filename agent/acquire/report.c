@@ -111,6 +111,7 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
         return;
     if (holder->identity && *holder->identity->account)
         ret->account = holder->identity->account;
+    ret->policy = holder->policy;
     if (holder->renew_by || holder->ends_at)
         ret->sign_in_ends_at = holder->renew_by && (!holder->ends_at || holder->renew_by < holder->ends_at)
                                    ? holder->renew_by

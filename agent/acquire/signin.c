@@ -3,8 +3,11 @@
 #include "acquire/browse.h"
 #include "acquire/flight.h"
 #include "acquire/lock.h"
+#include "authority/b2c.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "dialect.h"
+#include "grant/exchange.h"
 #include "limits.h"
 #include "log.h"
 #include <errno.h>
@@ -21,9 +24,40 @@ static int new_session(char session[static LOGIN_SESSION + 1])
     return 0;
 }
 
+/* An endpoint that the profile names is that of its own user flow. */
+static const char *named_endpoint(const struct profile *profile)
+{
+    return profile->token_endpoint           ? "token_endpoint"
+           : profile->authorization_endpoint ? "authorization_endpoint"
+           : profile->jwks_uri               ? "jwks_uri"
+                                             : NULL;
+}
+
+/* The profile's copy for the user flow that is asked for; NULL: it is as it is. -1: *why. */
+static int choose_flow(const struct login *login, struct profile *profile, struct profile **ret, struct failure *why)
+{
+    char problem[LIMIT_TEXT];
+    const char *named = named_endpoint(profile);
+    *ret = NULL;
+    int r = login->policy ? dialect_with_policy(profile, login->policy, ret, problem) : 0;
+    if (r == -ENOMEM)
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
+    else if (r < 0)
+        failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "--policy %s: %s", login->policy, problem);
+    if (!*ret || !named)
+        return r < 0 ? -1 : 0;
+    *ret = profile_free(*ret);
+    failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                "--policy %s: the profile sets %s, which is its own user flow's; drop it, so that each flow's metadata "
+                "name theirs",
+                login->policy, named);
+    return -1;
+}
+
 int conductor_login(struct conductor *conductor, struct holder *holder, struct login *login, struct failure *why)
 {
     struct request asked = {.min_valid_s = -1, .claims = (char *)(uintptr_t)login->claims};
+    struct profile *chosen;
     struct flight *flight;
     if (!(holder->profile->grant->ops & GRANT_LOGIN)) {
         failure_set(why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
@@ -34,10 +68,13 @@ int conductor_login(struct conductor *conductor, struct holder *holder, struct l
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%d sign-ins are under way already", LIMIT_LOGINS);
         return -1;
     }
+    if (choose_flow(login, holder->profile, &chosen, why) < 0)
+        return -1;
     int r = new_session(login->session);
     if (r == 0)
         r = flight_new(conductor, holder, GRANT_LOGIN, &asked, &flight);
     if (r != 0) {
+        profile_free(chosen);
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         return -1;
     }
@@ -45,6 +82,8 @@ int conductor_login(struct conductor *conductor, struct holder *holder, struct l
     login->next = conductor->logins;
     conductor->logins = login;
     flight->login = login;
+    flight->chosen = chosen;
+    flight->switch_account = login->switch_account;
     login->flight = flight;
     return 0;
 }
@@ -117,7 +156,9 @@ bool login_accepts(const struct flight *flight, const struct identity *identity)
     const struct identity *known = flight->holder->identity;
     if (!known || !*known->subject || flight->login->switch_account)
         return true;
-    return strcmp(known->issuer, identity->issuer) == 0 && strcmp(known->subject, identity->subject) == 0;
+    bool issuer = strcmp(known->issuer, identity->issuer) == 0 ||
+                  (profile_is_b2c(flight->profile) && b2c_same_tenant(known->issuer, identity->issuer));
+    return issuer && strcmp(known->subject, identity->subject) == 0;
 }
 
 /* The sign-in's access token is the profile's first one. */

@@ -64,6 +64,8 @@ static void on_jwks(void *arg, int error, const struct jwks *jwks, const struct 
         .issuer = verification->issuer,
         .audience = verification->audience,
         .nonce = verification->nonce,
+        .policy = verification->profile->policy,
+        .policy_chosen = verification->profile->base != NULL,
         .microsoft = verification->profile->authority && url_parse(verification->profile->authority, &authority) == 0 &&
                      url_is_entra(&authority),
         .now_s = clock_wall_s(),

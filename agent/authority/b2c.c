@@ -1,5 +1,6 @@
 #include "authority/b2c.h"
 
+#include "limits.h"
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -57,6 +58,20 @@ bool b2c_read_path(struct span path, struct b2c_place *ret)
         return false;
     *ret = place;
     return place.tenant.length > 0 && path.length == 0;
+}
+
+bool b2c_is_policy(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    return *name && strlen(name) <= LIMIT_CODE && !name[strspn(name, allowed)];
+}
+
+bool b2c_same_tenant(const char *issuer, const char *other)
+{
+    struct url a, b;
+    struct b2c_place here, there;
+    return url_parse(issuer, &a) == 0 && url_parse(other, &b) == 0 && url_same_origin(&a, &b) &&
+           b2c_read_path(a.path, &here) && b2c_read_path(b.path, &there) && same(here.tenant, there.tenant);
 }
 
 static bool is_guid(struct span text)

@@ -200,6 +200,26 @@ static enum id_token_error check_nonce(const struct check *check)
     return ID_TOKEN_OK;
 }
 
+/* B2C says in "tfp", or of older policies in "acr", by which user flow somebody signed in: a step-up stands or falls
+ * with it. */
+static enum id_token_error check_policy(const struct check *check)
+{
+    static const char *const names[] = {"tfp", "acr"};
+    const char *policy = check->rules->policy;
+    if (!policy)
+        return ID_TOKEN_OK;
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        const char *said;
+        int r = json_string(check->claims, names[i], LIMIT_CODE, &said);
+        if (r == -ENOENT)
+            continue;
+        return r == 0 && strcasecmp(said, policy) == 0
+                   ? ID_TOKEN_OK
+                   : fail(check, ID_TOKEN_POLICY, claim(check, names[i]), span_of(policy));
+    }
+    return check->rules->policy_chosen ? fail(check, ID_TOKEN_POLICY, (struct span){0}, span_of(policy)) : ID_TOKEN_OK;
+}
+
 static enum id_token_error check_subject(const struct check *check, bool required)
 {
     const char *subject = NULL;
@@ -238,6 +258,8 @@ static enum id_token_error check_claims(const struct check *check, bool bearer)
         error = check_times(check);
     if (!error && !bearer)
         error = check_nonce(check);
+    if (!error && !bearer)
+        error = check_policy(check);
     if (!error)
         error = check_subject(check, !bearer);
     return error;
@@ -375,6 +397,8 @@ static const char *sentence(enum id_token_error error)
         return "'s time of issue (iat) is %1, expected a time";
     case ID_TOKEN_NONCE:
         return "'s nonce is not the one of this sign-in";
+    case ID_TOKEN_POLICY:
+        return "'s user flow (tfp) is %1, expected %2";
     case ID_TOKEN_SUBJECT:
         return "'s subject (sub) is %1, expected 1 to 255 bytes of plain text";
     }

@@ -30,6 +30,7 @@ enum id_token_error {
     ID_TOKEN_ISSUED, /* in the future */
     ID_TOKEN_ISSUED_ODD,
     ID_TOKEN_NONCE,
+    ID_TOKEN_POLICY,  /* B2C says that it is of another user flow, or, where one was chosen, does not say of which */
     ID_TOKEN_SUBJECT, /* sub is missing, empty, longer than 255 bytes or not clean */
 };
 
@@ -38,6 +39,8 @@ struct id_token_rules {
     const char *issuer;   /* byte for byte. May hold "{tenantid}" when `microsoft` is set */
     const char *audience; /* our client id for an id_token; the service for a bearer token */
     const char *nonce;    /* NULL: none was sent, none is compared */
+    const char *policy;   /* the user flow of Azure AD B2C; NULL: there are none */
+    bool policy_chosen;   /* a person chose it: the token must say so */
     bool microsoft;       /* the authority is on Microsoft's own hosts: Entra's {tenantid} and its keys' issuers mean
                              something */
     int64_t now_s;        /* epoch */

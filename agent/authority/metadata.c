@@ -388,6 +388,19 @@ static int read_auth_methods(const struct reading *reading, struct metadata *met
     return 0;
 }
 
+/* "Initiating User Registration via OpenID Connect" section 3.1: Keycloak says that it knows login, and no choice of an
+ * account. A list that cannot be read counts as none. */
+static bool lacks_account_choice(const struct reading *reading)
+{
+    json_object *prompts;
+    bool lacks = json_array(reading->document, "prompt_values_supported", &prompts) == 0;
+    for (size_t i = 0; lacks && i < json_object_array_length(prompts); i++) {
+        const char *prompt = json_object_get_string(json_object_array_get_idx(prompts, i));
+        lacks = !prompt || strcmp(prompt, "select_account") != 0;
+    }
+    return lacks;
+}
+
 /* One that no token depends on: where it may not be used it is not there. */
 static int read_spare(const struct reading *reading, const char *member, char **ret)
 {
@@ -421,6 +434,7 @@ static int read_document(struct reading *reading, struct metadata *metadata)
         return r;
     (void)json_boolean(reading->document, "authorization_response_iss_parameter_supported", &metadata->names_itself);
     (void)json_boolean(reading->document, "require_pushed_authorization_requests", &metadata->requires_push);
+    metadata->no_account_choice = lacks_account_choice(reading);
     metadata->issuer = strdup(issuer);
     return metadata->issuer ? 0 : -ENOMEM;
 }
@@ -482,6 +496,7 @@ int metadata_merge(const struct profile *profile, const struct metadata *documen
     metadata->post = base->post;
     metadata->names_itself = base->names_itself;
     metadata->requires_push = base->requires_push;
+    metadata->no_account_choice = base->no_account_choice;
     if (!copy_failure(base->misplaced, &metadata->misplaced) || !pick(NULL, base->issuer, &metadata->issuer) ||
         !pick(profile->token_endpoint, base->token_endpoint, &metadata->token_endpoint) ||
         !pick(profile->device_authorization_endpoint, base->device_authorization_endpoint,

@@ -22,6 +22,7 @@ struct metadata {
     struct failure *misplaced; /* NULL: nothing is */
     bool names_itself;         /* RFC 9207: its redirects say iss */
     bool requires_push;        /* RFC 9126 */
+    bool no_account_choice;    /* it names the prompts that it knows, and select_account is none of them */
 };
 
 struct metadata *metadata_free(struct metadata *); /* always NULL */

@@ -81,7 +81,8 @@ struct login {
     const char *profile; /* NULL: the default one */
     bool no_qr, browser;
     bool no_browser; /* it is elsewhere: the address at which it ends is typed here */
-    bool aside;      /* for `get --login`: stdout is not ours */
+    bool switch_account;
+    bool aside; /* for `get --login`: stdout is not ours */
 };
 int login_run(struct context *, const struct login *);
 

@@ -163,6 +163,9 @@ static int show_prompt(struct session *session, json_object *prompt)
         output_clean(&text, words);
     if (text.data)
         (void)fprintf(stderr, "%s\n", text.data);
+    if (login->switch_account) /* RFC 8628 has no way to ask for it */
+        remark(session->context->quiet, "A browser that is signed in there may bring the same account again: choose "
+                                        "another on its page, or open the address in a private window.");
     if (session->terminal && !login->no_qr && uri)
         (void)qr_show(complete ? complete : uri);
     if (login->browser && uri && !session->browser_opened) {
@@ -364,14 +367,14 @@ DEFINE_CLEANUP(mltoken_request *, mltoken_request_free)
 int command_login(struct context *context, int argc, char **argv)
 {
     struct login login = {0};
-    bool switch_account = false;
-    const char *claims = NULL;
+    const char *claims = NULL, *policy = NULL;
     const struct option options[] = {
         {"--no-qr", OPTION_FLAG, &login.no_qr, NULL, "no QR code"},
         {"--browser", OPTION_FLAG, &login.browser, NULL, "open a browser"},
         {"--no-browser", OPTION_FLAG, &login.no_browser, NULL, "the browser is on another machine"},
         {"--claims", OPTION_TEXT, &claims, "JSON", "what the authority asks for beside, from a claims challenge"},
-        {"--switch-account", OPTION_FLAG, &switch_account, NULL, "allow another account than the remembered one"},
+        {"--policy", OPTION_TEXT, &policy, "NAME", "the user flow of Azure AD B2C to sign in by"},
+        {"--switch-account", OPTION_FLAG, &login.switch_account, NULL, "allow another account than the remembered one"},
     };
     const struct usage usage = {.command = "login", .summary = "Signs a person in.", USAGE_OPTIONS(options)};
     int r = options_profile(context, &usage, argc, argv, &login.profile);
@@ -388,7 +391,11 @@ int command_login(struct context *context, int argc, char **argv)
         complain("login: the value of --claims is not valid");
         return EXIT_USAGE;
     }
-    (void)mltoken_request_switch_account(request, switch_account);
+    if (mltoken_request_policy(request, policy) < 0) {
+        complain("login: the value of --policy is not valid");
+        return EXIT_USAGE;
+    }
+    (void)mltoken_request_switch_account(request, login.switch_account);
     login.request = request;
     r = context_open(context);
     return r == EXIT_DONE ? login_run(context, &login) : r;

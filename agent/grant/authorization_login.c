@@ -30,9 +30,9 @@ static int listen_first(struct authorization_login *login, struct step *ret)
     const struct profile *profile = login->input->profile;
     const char *port = profile_setting(profile, "redirect_port");
     login->phase = AUTHORIZATION_LISTENING;
-    *ret = (struct step){
-        .kind = STEP_LISTEN,
-        .listen = {.port = port ? (int)strtol(port, NULL, 10) : 0, .localhost = profile_is_entra(profile)}};
+    *ret = (struct step){.kind = STEP_LISTEN,
+                         .listen = {.port = port ? (int)strtol(port, NULL, 10) : 0,
+                                    .localhost = profile_is_entra(profile) || profile_is_b2c(profile)}};
     return 0;
 }
 
@@ -68,7 +68,19 @@ static bool wants_consent(const struct input *input)
     bool offline = false;
     for (; scopes && *scopes; scopes++)
         offline |= strcmp(*scopes, "offline_access") == 0;
-    return offline && !profile_is_entra(input->profile);
+    return offline && !profile_is_entra(input->profile) && !profile_is_b2c(input->profile);
+}
+
+/* A browser that somebody is signed in with would bring the same person again. B2C knows "login" alone; so do others,
+ * and say so. */
+static const char *wanted_prompt(const struct authorization_login *login)
+{
+    bool consent = wants_consent(login->input);
+    if (!login->input->switch_account)
+        return consent ? "consent" : NULL;
+    if (profile_is_b2c(login->input->profile) || login->exchange.no_account_choice)
+        return consent ? "login consent" : "login";
+    return consent ? "select_account consent" : "select_account";
 }
 
 /* The authorization request: everything but client_id. */
@@ -87,8 +99,8 @@ static int put_request(struct authorization_login *login)
     form_text(body, "nonce", login->nonce);
     form_text(body, "code_challenge", challenge);
     form_text(body, "code_challenge_method", "S256");
-    form_text(body, "prompt", wants_consent(login->input) ? "consent" : NULL);
-    form_text(body, "login_hint", login->input->profile->username);
+    form_text(body, "prompt", wanted_prompt(login));
+    form_text(body, "login_hint", login->input->switch_account ? NULL : login->input->profile->username);
     return exchange_target(&login->exchange, input_request(login->input), true);
 }
 

@@ -161,6 +161,7 @@ static int resolve(struct exchange *exchange, const struct metadata *metadata)
     exchange->issuer_is_template = metadata->issuer_is_template;
     exchange->names_itself = metadata->names_itself;
     exchange->requires_push = metadata->requires_push;
+    exchange->no_account_choice = metadata->no_account_choice;
     if (exchange->auth == CLIENT_AUTH_DEFAULT && metadata->post && !metadata->basic &&
         exchange->profile->client_secret.kind != SOURCE_NONE)
         exchange->auth = CLIENT_AUTH_POST;

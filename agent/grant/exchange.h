@@ -48,7 +48,7 @@ struct exchange {
     bool absent; /* the step before was FAIL because the authority has no such endpoint */
     /* of the metadata, once they have been asked */
     char *issuer;
-    bool issuer_is_template, names_itself, requires_push;
+    bool issuer_is_template, names_itself, requires_push, no_account_choice;
     struct failure *misplaced; /* why there is no ENDPOINT_AUTHORIZATION, or NULL */
 };
 

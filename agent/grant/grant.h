@@ -138,6 +138,7 @@ struct input {
     const struct credential *held; /* NULL: nobody is signed in */
     environment_fn *environment;   /* NULL: there is none */
     const char *token;             /* INSPECT: the access token in question */
+    bool switch_account;           /* LOGIN: it may be another person than the one who is remembered */
 };
 
 /* A key that only this grant knows. */

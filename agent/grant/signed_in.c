@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include <errno.h>
+#include <stdio.h>
 
 void signed_in_begin(struct signed_in *signed_in, const struct input *input)
 {
@@ -14,6 +15,8 @@ static int keep(struct signed_in *signed_in, struct step *ret)
     struct credential *credential = &signed_in->credential;
     const struct tokens *tokens = &signed_in->tokens;
     char *const *asked = request_scopes(input_request(signed_in->input), signed_in->input->profile);
+    if (signed_in->input->profile->base)
+        (void)snprintf(credential->policy, sizeof(credential->policy), "%s", signed_in->input->profile->policy);
     if (tokens->refresh_token)
         credential->refresh_token = secret_ref(tokens->refresh_token);
     credential->scope = tokens->scope ? strdup(tokens->scope) : asked ? scopes_join(asked) : strdup("");

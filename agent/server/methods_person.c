@@ -48,19 +48,14 @@ static void on_signed_in(void *arg, const struct identity *identity, int64_t exp
 void method_login(struct call *call, json_object *parameters)
 {
     struct failure why;
-    const char *policy;
     if (call_holder(call, parameters) < 0)
         return;
-    if (json_string(parameters, "policy", LIMIT_CODE, &policy) == 0) {
-        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE, "this authority has no user flows to choose from");
-        call_fail(call, &why);
-        return;
-    }
     call->login = (struct login){.prompted = on_prompt, .done = on_signed_in, .arg = call};
     (void)json_boolean(parameters, "switchAccount", &call->login.switch_account);
     (void)json_string(parameters, "claims", LIMIT_CLAIMS, &call->login.claims);
+    (void)json_string(parameters, "policy", LIMIT_CODE, &call->login.policy);
     int r = conductor_login(call->connection->server->conductor, call->holder, &call->login, &why);
-    call->login.claims = NULL;
+    call->login.claims = call->login.policy = NULL;
     if (r < 0)
         call_fail(call, &why);
 }

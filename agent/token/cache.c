@@ -70,6 +70,7 @@ void cache_remove(struct cache *cache, struct holder *holder)
     cache->holders--;
     profile_free(holder->profile);
     free(holder->identity);
+    free(holder->policy);
     free(holder->refused);
     holder_forget_unsaved(holder);
     free(holder->signed_out);

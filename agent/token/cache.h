@@ -55,6 +55,7 @@ struct holder {
     struct entry *entries;
     size_t entry_count;
     struct identity *identity;  /* who signed in here; NULL: nobody, or the store was not read yet */
+    char *policy;               /* B2C's user flow that they chose; NULL: the profile's own */
     bool looked;                /* it was */
     int64_t renew_by, ends_at;  /* of the sign-in, as struct credential has them */
     bool moving;                /* its secrets are being moved to another store: flights that use them wait */

@@ -76,6 +76,7 @@ struct profile *profile_free(struct profile *profile)
 {
     if (!profile || --profile->references > 0)
         return NULL;
+    profile_free(profile->base);
     for (struct profile_block *block = profile->storage, *next; block; block = next) {
         next = block->next;
         free(block); /* the last one holds the profile */

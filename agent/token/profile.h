@@ -57,7 +57,8 @@ struct profile {
     enum dialect dialect;                        /* never DIALECT_AUTO after reading: resolved from the authority */
     enum client_auth client_auth;
     char *tenant, *client_id;
-    char *policy; /* B2C's user flow; NULL after reading unless the dialect is that one */
+    char *policy;         /* B2C's user flow, also where the authority names it; NULL unless the dialect is that one */
+    struct profile *base; /* whose copy this is, for a user flow that a person chose; NULL: it is as configured */
     struct source client_secret, password, token, token_secondary, key_password;
     char *username;
     char *parent;                                             /* the profile whose token this one's is made from */

@@ -33,8 +33,9 @@ struct credential {
     struct secret *refresh_token;
     char *scope; /* granted with it, space-separated; NULL unknown */
     struct identity identity;
-    int64_t renew_by; /* epoch seconds: when the refresh token ends unless it is used; 0: not known */
-    int64_t ends_at;  /* ... and when no renewal helps any more; 0: not known */
+    char policy[LIMIT_CODE + 1]; /* B2C's user flow that a person chose for it; empty: the profile's own */
+    int64_t renew_by;            /* epoch seconds: when the refresh token ends unless it is used; 0: not known */
+    int64_t ends_at;             /* ... and when no renewal helps any more; 0: not known */
     /* A refresh with it may have reached the authority, its answer is lost. Rotation with reuse detection revokes the
      * family when a used-up token comes again, so the next use is the one retry ... */
     bool unanswered;

@@ -52,7 +52,7 @@ _mltoken() {
         return
         ;;
     get) options+=' --scope --resource --audience --claims --min-valid --refresh --login --timeout --header --curl' ;;
-    login) options+=' --no-qr --browser --no-browser --claims --switch-account' ;;
+    login) options+=' --no-qr --browser --no-browser --claims --policy --switch-account' ;;
     logout) options+=' --all' ;;
     show) options+=' --remote' ;;
     verify) options+=' --profile --audience' ;;

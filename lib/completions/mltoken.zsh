@@ -32,7 +32,7 @@ _mltoken() {
             '--claims[claims]:json' '--min-valid[seconds it must live]:seconds' '--refresh[fetch a new one]' \
             '--login[sign in first]' '--timeout[deadline]:seconds' '--header[the header line]' '--curl[for curl -K -]' \
             '1:profile:_mltoken_profiles' ;;
-        login) _arguments $global '--no-qr[no QR code]' '--browser[open a browser]' '--no-browser[it is on another machine]' '--claims[what the authority asks for]:json:' '--switch-account[allow another]' \
+        login) _arguments $global '--no-qr[no QR code]' '--browser[open a browser]' '--no-browser[it is on another machine]' '--claims[what the authority asks for]:json:' '--policy[user flow]:name:' '--switch-account[allow another]' \
             '1:profile:_mltoken_profiles' ;;
         logout) _arguments $global '--all[every profile]' '1:profile:_mltoken_profiles' ;;
         show) _arguments $global '--remote[ask the authority]' '1:profile:_mltoken_profiles' ;;

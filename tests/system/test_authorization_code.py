@@ -619,3 +619,33 @@ def test_another_account_needs_the_word(setup, authority, mltoken):
     sign_in = SignIn(mltoken, "me", "--switch-account")
     visit(sign_in.page, user="bob")
     assert sign_in.done()["account"] == "bob@example.org"
+
+
+PROMPTS = {"any": ({}, "openid", "select_account"), "renewable": ({}, "openid offline_access", "select_account consent"),
+           "one that cannot": ({"prompt_values_supported": ["none", "login", "consent"]}, "openid", "login"),
+           "one that can": ({"prompt_values_supported": ["login", "select_account"]}, "openid", "select_account"),
+           "one that cannot be read": ({"prompt_values_supported": "login"}, "openid", "select_account")}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_a_switch_asks_which_account(authority, home, start_agent, mltoken, case):
+    metadata, scope, prompt = PROMPTS[case]
+    authority.set_metadata("/oidc", **metadata)
+    home.config({"me": profile(authority, scope=scope, username="alice@example.org")})
+    start_agent()
+    plain = SignIn(mltoken, "me")
+    assert plain.query.get("prompt") == ("consent" if "offline" in scope else None)
+    assert plain.query["login_hint"] == "alice@example.org"
+    switch = SignIn(mltoken, "me", "--switch-account")
+    assert switch.query["prompt"] == prompt
+    assert "login_hint" not in switch.query  # that would bring the same person again
+
+
+def test_a_switch_asks_entra_which_account(authority, home, start_agent, mltoken):
+    base = f"{authority.http}/11111111-2222-4333-8444-555555555555/v2.0"
+    home.config({"me": profile(authority, "web-native", base, dialect="entra", scope="openid offline_access api/x")})
+    start_agent()
+    sign_in = SignIn(mltoken, "me", "--switch-account")
+    assert sign_in.query["prompt"] == "select_account"
+    visit(sign_in.page)
+    sign_in.done()

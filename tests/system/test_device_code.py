@@ -350,3 +350,12 @@ def test_no_qr_code_when_not_wanted_or_no_room(setup, authority, home):
         authority.approve(authority.device_codes()[-1].user_code)
         child.expect(pexpect.EOF)
         assert "██" not in child.before and "▀▀" not in child.before
+
+
+def test_a_switch_can_only_be_told_to_the_person(setup, authority, mltoken):
+    process = mltoken.start("login", "me", "--switch-account")
+    wait_until(lambda: authority.device_codes() or process.poll() is not None)
+    authority.approve(authority.device_codes()[-1].user_code, "bob")
+    done = mltoken.finish(process)
+    assert done.code == 0 and "private window" in done.err and "bob@example.org" in done.out
+    assert "prompt" not in authority.requests("device")[0].form

@@ -66,6 +66,7 @@ class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls
         self.accepted = 0
         self.switched_off = {}
         self.metadata_extra = {}
+        self.flow_keys = {}                          # of user flows of B2C, by their names in small letters
         self.userinfo_extra = {}
         self.identity = Platform()
         self.auth_methods = ["client_secret_basic", "client_secret_post", "none"]

@@ -43,7 +43,12 @@ class AuthorizationEndpoints:
         client = self.store.client(form.get("client_id", ""))
         if client is None or "authorization_code" not in client.grants:
             raise Problem("unauthorized_client", "this client may not use authorization_code")
-        kind = "entra" if dialect.name.startswith("entra") else "oidc"
+        microsoft = dialect.name.startswith(("entra", "b2c"))
+        kind = "entra" if microsoft else "oidc"
+        if dialect.name == "b2c" and form.get("prompt", "login") != "login":
+            raise Problem("invalid_request", "AADB2C90000: prompt")
+        if microsoft and " " in form.get("prompt", ""):
+            raise Problem("invalid_request", "AADSTS90023: prompt")
         if not LOOPBACK[kind].match(form.get("redirect_uri", "")):
             raise Problem("invalid_request", "redirect_uri is not registered")
         if form.get("response_type") != "code" or not form.get("state"):

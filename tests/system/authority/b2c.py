@@ -1,5 +1,7 @@
 """Azure AD B2C (WIRE section 8): the user flow in the path, numbers now as texts and now not, no device codes.
 
+Each flow has its own refresh tokens; one for which a test puts a KeySet into Authority.flow_keys has its own keys too.
+
 http://127.0.0.1:PORT/fabrikamb2c.onmicrosoft.com/B2C_1_ropc is one (or /tfp/..., or the tenant's id).
 """
 
@@ -22,7 +24,7 @@ class B2c(EntraV2):
         super().__init__(before.rpartition("/")[2])
         self.tfp = before.startswith("/tfp/")
         self.prefix, self.policy = f"{before}/{policy}", policy
-        self.paths = {self.prefix + "/oauth2/v2.0/token": "token", self.prefix + "/discovery/v2.0/keys": "jwks",
+        self.paths = {self.prefix + "/oauth2/v2.0/token": "token", self.prefix + "/oauth2/v2.0/authorize": "authorize", self.prefix + "/discovery/v2.0/keys": "jwks",
                       self.prefix + "/v2.0/.well-known/openid-configuration": "metadata:openid"}
 
     def issuer(self, base, store=None, user=None):
@@ -53,6 +55,12 @@ class B2c(EntraV2):
                 raise Problem("invalid_request", "AADB2C90058: not for confidential clients in these tests.")
         return grant
 
+    def identity_claims(self):
+        return {"acr" if self.policy.lower().startswith("b2c_1_old") else "tfp": self.policy}
+
+    def owns(self, prefix):
+        return prefix.lower() == self.prefix.lower()
+
     def tokens(self, body, grant):
         now, life = int(time.time()), body.get("expires_in", 3600)
         body.pop("scope", None)
@@ -65,6 +73,8 @@ class B2c(EntraV2):
 
     def error(self, problem):
         error, text = problem.error, problem.description
+        if "unknown refresh token" in text:
+            text = "AADB2C90088: The provided grant has not been issued for this endpoint."
         if error == "invalid_grant" and "password" in text:
             error, text = "access_denied", "AADB2C90225: The username or password provided in the request are invalid."
         return {"error": error, "error_description": f"{text}\r\nCorrelation ID: {uuid.uuid4()}\r\nTimestamp: "

@@ -76,6 +76,14 @@ class Oidc:
     def tokens(self, body, grant):
         return body
 
+    def identity_claims(self):
+        """What its id_tokens say beside."""
+        return {}
+
+    def owns(self, prefix):
+        """Whether a refresh token of that issuer path is one of this."""
+        return prefix.split("/")[1] == self.prefix.split("/")[1]
+
     def error(self, problem):
         body = {"error": problem.error}
         if problem.description:

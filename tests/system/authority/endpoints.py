@@ -69,7 +69,11 @@ class Endpoints:
         return json_response({k: v for k, v in document.items() if v is not None})
 
     def _jwks(self, request, dialect):
-        return json_response(self.keys.jwks(), headers={"Cache-Control": "max-age=300"})
+        return json_response(self.keys_of(dialect).jwks(), headers={"Cache-Control": "max-age=300"})
+
+    def keys_of(self, dialect):
+        """A user flow of B2C may have its own."""
+        return self.flow_keys.get(getattr(dialect, "policy", "").lower(), self.keys)
 
     # Client authentication
 
@@ -234,7 +238,7 @@ class Endpoints:
     def _grant_refresh_token(self, request, dialect, name, client, form):
         value = form.get("refresh_token", "")
         family, now = self.store.refresh_tokens.get(value), time.time()
-        if family is None or family.client != name or family.prefix.split("/")[1] != dialect.prefix.split("/")[1]:
+        if family is None or family.client != name or not dialect.owns(family.prefix):
             raise Problem("invalid_grant", "unknown refresh token", **self._bad_token(dialect))
         if family.revoked or now >= family.expires:
             raise Problem("invalid_grant", "this refresh token is no longer valid", **self._bad_token(dialect))
@@ -269,7 +273,7 @@ class Endpoints:
         now, life = time.time(), client.token_lifetime
         issuer = dialect.issuer(request.base, self.store, user)
         audience = client.audience or resource or form.get("audience") or issuer
-        value = self._access_token(name, client, user, scopes, audience, issuer, now, life)
+        value = self._access_token(self.keys_of(dialect), name, client, user, scopes, audience, issuer, now, life)
         self.store.access_tokens[value] = AccessToken(value, name, user.name if user else None, " ".join(scopes),
                                                       audience, issuer, now + life, now, family.id if family else None)
         body = {"access_token": value, "token_type": client.token_type}
@@ -289,7 +293,7 @@ class Endpoints:
                 body["refresh_token"] = self.store.new_refresh_token(family)
             family.issued.append((value, body.get("refresh_token")))
         if user and client.id_token and ("openid" in scopes or dialect.name == "entra_v1"):
-            body["id_token"] = self.id_token(issuer, name, client, user, family.auth_time if family else now,
+            body["id_token"] = self.id_token(dialect, issuer, name, client, user, family.auth_time if family else now,
                                              family.nonce if family else None)
         if form.get("client_info") == "1" and user:
             info = json.dumps({"uid": user.oid, "utid": user.tid}).encode()
@@ -298,7 +302,7 @@ class Endpoints:
         body.update(client.extra)
         return {k: v for k, v in body.items() if v is not None}
 
-    def _access_token(self, name, client, user, scopes, audience, issuer, now, life):
+    def _access_token(self, keys, name, client, user, scopes, audience, issuer, now, life):
         if client.token_format == "opaque":
             return "accessMARK" + uuid.uuid4().hex + "x" * client.token_padding
         claims = {"iss": issuer, "sub": user.sub if user else name, "aud": audience, "client_id": name,
@@ -307,9 +311,9 @@ class Endpoints:
         if client.token_padding:
             claims["padding"] = "x" * client.token_padding
         claims.update(client.access_token_claims)
-        return self.keys.jwt({k: v for k, v in claims.items() if v is not None}, client.alg)
+        return keys.jwt({k: v for k, v in claims.items() if v is not None}, client.alg)
 
-    def id_token(self, issuer, name, client, user, auth_time, nonce=None):
+    def id_token(self, dialect, issuer, name, client, user, auth_time, nonce=None):
         now = int(time.time())
         claims = {"iss": issuer, "sub": user.sub, "aud": name, "iat": now, "nbf": now,
                   "exp": int(now + client.id_token_lifetime), "auth_time": int(auth_time), **user.identity_claims()}
@@ -317,9 +321,10 @@ class Endpoints:
             claims.update(tid=user.tid, oid=user.oid, ver="2.0")
         if nonce is not None:
             claims["nonce"] = nonce
+        claims.update(dialect.identity_claims())
         claims.update(client.id_token_claims)
         claims = {k: v for k, v in claims.items() if v is not None}
-        token = self.keys.jwt(claims, client.id_token_alg, client.id_token_forge)
+        token = self.keys_of(dialect).jwt(claims, client.id_token_alg, client.id_token_forge)
         self.store.id_tokens.append(token)
         return token
 
