@@ -31,7 +31,7 @@ static const struct {
     {MLTOKEN_EREFUSED, "the authority refused", "AuthorityRefused"},
     {MLTOKEN_EINVALIDTOKEN, "the token is not valid", "InvalidToken"},
     {MLTOKEN_EUNREACHABLE, "the authority cannot be reached", "AuthorityUnreachable"},
-    {MLTOKEN_ETOOSHORT, "a new token does not live that long", "TokenTooShort"},
+    {MLTOKEN_ETOOSHORT, "even a new token ends too soon", "TokenTooShort"},
     {MLTOKEN_ESTORE, "the store of secrets is not available", "StoreUnavailable"},
     {MLTOKEN_ELOCKED, "the agent is locked", "Locked"},
     {MLTOKEN_EDENIED, "denied", "Denied"},

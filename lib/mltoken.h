@@ -49,7 +49,7 @@ typedef struct mltoken_prompt mltoken_prompt;
 #define MLTOKEN_EREFUSED       (-26) /* the authority refused; its own words are details */
 #define MLTOKEN_EINVALIDTOKEN  (-27)
 #define MLTOKEN_EUNREACHABLE   (-28) /* the authority does not answer; MLTOKEN_RETRY_AT: the next try */
-#define MLTOKEN_ETOOSHORT      (-29) /* even a new token does not live as long as asked for */
+#define MLTOKEN_ETOOSHORT      (-29) /* even a new token ends sooner than asked for */
 #define MLTOKEN_ESTORE         (-30) /* the store of secrets is not available */
 #define MLTOKEN_ELOCKED        (-31)
 #define MLTOKEN_EDENIED        (-32)

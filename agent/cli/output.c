@@ -75,14 +75,32 @@ void output_clean(struct buffer *buffer, const char *text)
     text_clean(buffer, span_of(text), LIMIT_URL);
 }
 
-void output_time(char to[static TIME_SIZE], int64_t epoch_s)
+static void format_clock(char *to, size_t size, int64_t epoch_s)
 {
-    char clock[32] = "?", span[32];
     time_t seconds = (time_t)epoch_s;
     struct tm local;
-    if (localtime_r(&seconds, &local))
-        (void)strftime(clock, sizeof(clock), "%Y-%m-%d %H:%M:%S", &local);
+    if (!localtime_r(&seconds, &local) || strftime(to, size, "%Y-%m-%d %H:%M:%S", &local) == 0)
+        (void)snprintf(to, size, "?");
+}
+
+void output_time(char to[static TIME_SIZE], int64_t epoch_s)
+{
+    char clock[32], span[32];
+    format_clock(clock, sizeof(clock), epoch_s);
     int64_t left = epoch_s - clock_wall_s();
     text_duration(span, sizeof(span), left > 0 ? left : -left);
     (void)snprintf(to, TIME_SIZE, "%s (%s %s)", clock, span, left > 0 ? "left" : "ago");
+}
+
+void output_too_soon(struct buffer *line, int64_t expires_at, int64_t asked_s, int64_t now_s)
+{
+    char clock[32], span[32];
+    format_clock(clock, sizeof(clock), expires_at);
+    buffer_format(line, "it expires %s", clock);
+    if (expires_at - now_s < asked_s) {
+        text_duration(span, sizeof(span), expires_at - now_s);
+        buffer_format(line, " (%s left), and %lld s were asked for", span, (long long)asked_s);
+    } else { /* whole seconds are too coarse to show it */
+        buffer_format(line, ", less than the %lld s that were asked for from now", (long long)asked_s);
+    }
 }

@@ -19,3 +19,6 @@ void output_clean(struct buffer *, const char *text);
 #define TIME_SIZE 80
 /* "2026-11-22 10:12:03 (47 min 10 s left)" in local time, or "... (2 h ago)". */
 void output_time(char to[static TIME_SIZE], int64_t epoch_s);
+
+/* Appends when a token ends that should have lived `asked_s` from now on, in words that hold after rounding too. */
+void output_too_soon(struct buffer *line, int64_t expires_at, int64_t asked_s, int64_t now_s);

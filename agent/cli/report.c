@@ -131,8 +131,8 @@ static void add_times(struct buffer *line, const struct client_error *error, int
 {
     char when[TIME_SIZE];
     if (code == MLTOKEN_ETOOSHORT && error->expires_at > 0) {
-        output_time(when, error->expires_at);
-        buffer_format(line, ": it expires %s, %lld s were asked for", when, (long long)error->min_valid);
+        buffer_text(line, ": ");
+        output_too_soon(line, error->expires_at, error->min_valid, clock_wall_s());
     }
     if (code == MLTOKEN_EUNREACHABLE && error->retry_at > 0) {
         struct tm local;

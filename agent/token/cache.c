@@ -284,13 +284,20 @@ enum verdict entry_judge(const struct entry *entry, const struct request *reques
 
 bool entry_too_short(const struct entry *entry, const struct request *request, int64_t now_ms, struct failure *ret)
 {
-    int64_t left = entry->expires_ms - now_ms;
+    int64_t left = entry->expires_ms - now_ms, life_s = entry->life_ms / 1000;
     if (request->min_valid_s < 0 ||
         left >= renewal_min_valid_ms(entry->holder->profile, request->min_valid_s, entry->life_ms))
         return false;
-    failure_set(ret, FAILURE_TOKEN_TOO_SHORT, CLASS_DEFINITE,
-                "a new token of this authority lives %lld s, and %lld s were asked for",
-                (long long)(entry->life_ms / 1000), (long long)request->min_valid_s);
+    if (life_s < request->min_valid_s)
+        failure_set(ret, FAILURE_TOKEN_TOO_SHORT, CLASS_DEFINITE,
+                    "a new token of this authority lives %lld s, and %lld s were asked for", (long long)life_s,
+                    (long long)request->min_valid_s);
+    else /* it would have done, but for the way it came */
+        failure_set(
+            ret, FAILURE_TOKEN_TOO_SHORT, CLASS_DEFINITE,
+            "a new token of this authority lives %lld s, of which %lld s were left when it had come, and %lld s "
+            "were asked for",
+            (long long)life_s, (long long)(left > 0 ? left / 1000 : 0), (long long)request->min_valid_s);
     ret->min_valid_s = request->min_valid_s;
     ret->expires_at = entry->expires_at;
     return true;

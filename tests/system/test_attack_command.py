@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from attack import children, dead, serves, service
+from attack import children, dead, serves, service, state
 from harness import PATIENCE, Varlink, program, wait_until
 
 
@@ -22,8 +22,10 @@ def setup(authority, home):
 
 
 def private(home, *command, timeout=60, popen=None, **env):
+    # what a test was started with, nohup for one, is not the command's matter
+    popen = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **(popen or {})}
     return subprocess.run([program("mltoken-agent"), "--", *command], env=home.env(**env), capture_output=True, text=True,
-                          timeout=timeout, check=False, **(popen or {}))
+                          timeout=timeout, check=False, **popen)
 
 
 def python(code):
@@ -263,11 +265,15 @@ def test_a_stopped_agent_starves_the_watchdog(activated, home):
     process = activated()
     assert b"READY=1" in activated.manager.recv(4096)
     process.send_signal(signal.SIGSTOP)
-    activated.manager.settimeout(0.7)
-    with contextlib.suppress(TimeoutError):
-        for _ in range(4):  # what was sent before
+    wait_until(lambda: state(process.pid) == "T")
+    activated.manager.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:  # what was sent before
             activated.manager.recv(4096)
-        pytest.fail("fed while stopped")
+    activated.manager.settimeout(0.7)
+    with pytest.raises(TimeoutError):
+        activated.manager.recv(4096)
+    activated.manager.settimeout(PATIENCE)
     process.send_signal(signal.SIGCONT)
     assert activated.manager.recv(4096) == b"WATCHDOG=1\n"
 

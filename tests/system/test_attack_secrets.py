@@ -85,7 +85,7 @@ runtime = os.path.join(home, "run"); os.makedirs(runtime, mode=0o700); os.chmod(
 env = {"PATH": "/usr/bin:/bin", "HOME": home, "XDG_RUNTIME_DIR": runtime, "MLTOKEN_CONFIG": config, "LD_LIBRARY_PATH": sys.argv[4]}
 agent = subprocess.Popen([agent_program, "--foreground"], env=env, stderr=subprocess.DEVNULL)
 path = os.path.join(runtime, "mltoken", "agent.sock")
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while not os.path.exists(path) and time.monotonic() < end:
     time.sleep(0.01)
 children = open(f"/proc/{agent.pid}/task/{agent.pid}/children").read().split() if os.access(f"/proc/{agent.pid}/task/{agent.pid}/children", os.R_OK) else []
@@ -149,7 +149,7 @@ def absent(agent, *secrets):
         return
     for secret in secrets:
         needle = secret.encode()
-        wait_until(lambda needle=needle: not agent.memory_has(needle), timeout=5, step=0.2)
+        wait_until(lambda needle=needle: not agent.memory_has(needle), step=0.2)
 
 
 FAULTS = {"none": None, "server error": {"status": 500}, "cut before": {"reset": "before"}, "cut in the body": {"reset": "body"},

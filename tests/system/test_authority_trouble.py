@@ -1,10 +1,11 @@
 """An authority that is slow, gone, or answers rubbish: bounded, classed, told in one line, and over when it is over."""
 
 import email.utils
+import math
 import time
 
 import pytest
-from harness import service, wait_until
+from harness import PATIENCE, in_a_row, service, wait_until
 
 UNREACHABLE = {
     "refuses": {"reset": "before"},
@@ -77,12 +78,13 @@ def setup(authority, home, start_agent):
 @pytest.mark.parametrize("name", UNREACHABLE)
 def test_unreachable(setup, authority, mltoken, varlink, name):
     authority.fault("token", **UNREACHABLE[name])
+    asked = int(time.time())
     error = varlink().error("GetToken", profile="p")
     assert error.name == "AuthorityUnreachable", error
-    assert time.time() - 2 <= error.parameters["retryAt"] <= time.time() + 600
+    assert asked <= error.parameters["retryAt"] <= time.time() + 600
     assert "p" in mltoken("get", "p").failed(6)
     authority.clear_faults()
-    wait_until(lambda: mltoken("get", "p").code == 0, 30, 0.2)
+    wait_until(lambda: mltoken("get", "p").code == 0, step=0.2)
 
 
 @pytest.mark.parametrize("name", RUBBISH)
@@ -116,12 +118,13 @@ def test_an_expires_in_of_zero_is_never_served(setup, authority, mltoken):
     assert mltoken("get", "p").code != 0 or authority.count("token") == 2
 
 
-@pytest.mark.parametrize("value, status", [(30, 429), ("+30", 429), (30, 503), ("+30", 503)])
+@pytest.mark.parametrize("value, status", [(300, 429), ("+300", 429), (300, 503), ("+300", 503)])
 def test_retry_after_is_kept(setup, authority, varlink, mltoken, value, status):
     authority.fault("token", status=status, retry_after=value, body="slow down", headers={"Content-Type": "text/plain"})
+    asked = int(time.time())
     error = varlink().error("GetToken", profile="p")
     assert error.name == "AuthorityUnreachable"
-    assert 25 <= error.parameters["retryAt"] - time.time() <= 45
+    assert asked + 299 <= error.parameters["retryAt"] <= time.time() + 302
     for _ in range(3):
         mltoken("get", "p").failed(6)
     assert authority.count("token") == 1
@@ -130,15 +133,16 @@ def test_retry_after_is_kept(setup, authority, varlink, mltoken, value, status):
 @pytest.mark.parametrize("value", [-5, "soon", "", "99999999999999999999", "Thu, 01 Jan 1970 00:00:00 GMT", "1.5"])
 def test_retry_after_that_makes_no_sense_is_bounded(setup, authority, varlink, value):
     authority.fault("token", status=429, retry_after=value)
+    asked = int(time.time())
     error = varlink().error("GetToken", profile="p")
     assert error.name == "AuthorityUnreachable"
-    assert time.time() - 2 <= error.parameters["retryAt"] <= time.time() + 3700
+    assert asked <= error.parameters["retryAt"] <= time.time() + 3700
 
 
 def test_retry_after_date_is_in_gmt(setup, authority, varlink):
-    when = email.utils.formatdate(time.time() + 20, usegmt=True)
-    authority.fault("token", status=429, retry_after=when)
-    assert abs(varlink().error("GetToken", profile="p").parameters["retryAt"] - time.time() - 20) < 8
+    when = int(time.time()) + 300
+    authority.fault("token", status=429, retry_after=email.utils.formatdate(when, usegmt=True))
+    assert abs(varlink().error("GetToken", profile="p").parameters["retryAt"] - when) <= 2
 
 
 def test_a_dribbling_answer_ends(authority, home, start_agent, mltoken):
@@ -147,28 +151,28 @@ def test_a_dribbling_answer_ends(authority, home, start_agent, mltoken):
     authority.fault("token", dribble=1)
     started = time.monotonic()
     mltoken("get", "p").failed(6)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25  # without a timeout of its own: 30 s; to the end of the answer: minutes
 
 
 def test_down_while_the_token_lives_then_exit_6_then_recovery(authority, home, start_agent, mltoken):
     """Issue row 6."""
     home.config({"p": service(authority, home)})
     start_agent()
-    authority.set_client("svc", token_lifetime=6)
+    authority.set_client("svc", token_lifetime=16)
     token = mltoken("get", "p", "--json").ok().json()
     authority.pause()
     try:
         assert mltoken("get", "p").ok().out == token["value"] + "\n"
         wait_until(lambda: time.time() > token["expiresAt"])
+        before = authority.count("token")
         started = time.monotonic()
         err = mltoken("get", "p").failed(6)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15  # what waits for the authority waits 30 s
         assert any(c.isdigit() for c in err.partition("p")[2])
+        authority.set_client("svc", token_lifetime=3600)
     finally:
         authority.resume()
-    authority.set_client("svc", token_lifetime=3600)
-    before = authority.count("token")
-    assert authority.wait_for("token", before + 1, 40)  # by itself: nobody asks
+    assert authority.wait_for("token", before + 1, 2 * PATIENCE)  # by itself: nobody asks
     assert wait_until(lambda: mltoken("get", "p").code == 0)
 
 
@@ -177,19 +181,17 @@ def test_an_expired_token_is_never_handed_out(authority, home, start_agent, varl
     start_agent()
     authority.set_client("svc", token_lifetime=2)
     with varlink() as connection:
-        end = time.monotonic() + 4
-        while time.monotonic() < end:
-            assert connection.token("p")["expiresAt"] > time.time() - 1
-            time.sleep(0.02)
-    assert authority.count("token") < 20
+        took, found = in_a_row(connection, "p")
+    assert found and all(token["expiresAt"] > asked for asked, token in found)
+    assert authority.count("token") < 5 * took
 
 
 def test_backing_off_asks_rarely(setup, authority, mltoken):
     authority.fault("token", status=500)
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
+    began = time.monotonic()
+    while time.monotonic() - began < 4:
         mltoken("get", "p").failed(6)
-    assert 1 <= authority.count("token") <= 4
+    assert 1 <= authority.count("token") <= 2 + math.log2(1 + time.monotonic() - began)  # each wait is twice the one before
 
 
 METADATA = [{"html": True}, {"invalid_json": True}, {"status": 500}, {"reset": "body"}, {"huge": 8}, {"deep": 10000},
@@ -215,4 +217,4 @@ def test_metadata_recovers_by_itself(authority, home, start_agent, mltoken):
     authority.fault("metadata", status=503)
     mltoken("get", "p").failed(6)
     authority.clear_faults()
-    wait_until(lambda: mltoken("get", "p").code == 0, 30, 0.2)
+    wait_until(lambda: mltoken("get", "p").code == 0, step=0.2)

@@ -312,8 +312,8 @@ def test_the_slow_and_the_many(sign_in):
 
 
 def test_the_slow_are_closed(sign_in):
+    began = time.monotonic()
     with socket.create_connection(("127.0.0.1", sign_in.port), PATIENCE) as peer:
-        began = time.monotonic()
         peer.sendall(b"GET /")
         try:
             assert peer.recv(100) == b""

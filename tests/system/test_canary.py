@@ -187,7 +187,7 @@ class Scene:
     def expect(self, when, wanted, allowed=lambda agent, found: False):
         """What is in flight is gone within a moment."""
         assert len(wanted), "nothing is looked for"
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while lines := self.wrong(wanted, allowed):
             if time.monotonic() > end:
                 raise AssertionError(f"{when}, {self.kind}:\n" + "\n".join(lines))

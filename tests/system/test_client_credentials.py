@@ -7,7 +7,7 @@ import time
 import pytest
 from authority import keys
 from authority.store import SECRET_ODD, SECRET_PLAIN
-from harness import service
+from harness import service, wait_until
 
 
 def get(home, start_agent, mltoken, profile, **env):
@@ -84,10 +84,9 @@ def test_a_command_that_hangs_costs_only_itself(authority, home, start_agent, ml
     home.config({"p": {**service(authority, home), "client_secret": f"command:{path}"}, "q": service(authority, home)})
     start_agent()
     waiting = mltoken.start("get", "p", "--timeout", "30")
-    started = time.monotonic()
     mltoken("get", "q").ok()
-    assert time.monotonic() - started < 5
-    assert mltoken.finish(waiting, 40).code in (3, 6)
+    assert waiting.poll() is None, "it was waited for"
+    assert mltoken.finish(waiting).code in (3, 6)
 
 
 def test_a_file_that_is_not_there(authority, home, start_agent, mltoken):
@@ -115,11 +114,7 @@ def test_a_secret_is_read_anew(authority, home, start_agent, mltoken):
     err = get(home, start_agent, mltoken, profile).failed(5)
     assert "invalid_client" in err
     home.config({"p": {**service(authority, home, secret="second"), "scope": "changed"}})
-    for _ in range(100):
-        if mltoken("get", "p").code == 0:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the new secret was never used")
+    wait_until(lambda: mltoken("get", "p").code == 0)
 
 
 # Where the endpoints come from

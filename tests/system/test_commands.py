@@ -270,7 +270,7 @@ def test_warm_get_is_fast_enough_to_be_no_burden(setup, mltoken, home):
 
     base, own = best("/bin/true"), best(program("mltoken"), "get", "p")
     print(f"/bin/true {base * 1000:.2f} ms, mltoken get {own * 1000:.2f} ms")
-    assert own < base + 0.02 or "-" in os.path.basename(BUILD)  # a sanitizer's build is in build-SAN
+    assert own < max(base + 0.02, 10 * base) or "-" in os.path.basename(BUILD)  # a sanitizer's build is in build-SAN
 
 
 def test_the_agent_ends_waiting_commands_plainly(setup, mltoken, authority):

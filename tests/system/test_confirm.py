@@ -247,7 +247,7 @@ def test_half_closed_is_not_gone(setup, pinentry, home):
 
 def test_mltoken_get_gives_up_and_the_window_closes(setup, pinentry, mltoken):
     pinentry.does("waits")
-    mltoken("get", "p", "--timeout", "2").failed(6)
+    mltoken("get", "p", "--timeout", "8").failed(6)
     wait_until(lambda: pinentry.pids and not any(alive(p) for p in pinentry.pids))
 
 
@@ -495,7 +495,7 @@ def test_a_person_denies(real, name):
 @pytest.mark.parametrize("name", REAL)
 def test_who_gives_up_has_a_sound_terminal(real, name):
     """The window closes, and leaves the terminal as it was: echo, whole lines."""
-    _, terminal = real(name, "--timeout", "3")
+    _, terminal = real(name, "--timeout", "10")
     before = terminal.flags()
     terminal.wait_for("Allow")
     wait_until(lambda: terminal.flags() != before)

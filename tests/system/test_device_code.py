@@ -9,7 +9,7 @@ import time
 import pexpect
 import pytest
 from authority import visit
-from harness import PATIENCE, person, program, wait_until
+from harness import PATIENCE, person, program, rests, service, wait_until
 
 # Ctrl-C: a shell calls both 130
 INTERRUPTED = (130, -signal.SIGINT)
@@ -88,10 +88,7 @@ def test_ctrl_c_ends_it_cleanly(setup, authority, mltoken):
     assert authority.wait_for("token")
     process.send_signal(signal.SIGINT)
     assert mltoken.finish(process).code in INTERRUPTED
-    time.sleep(0.3)
-    polls = authority.count("token")
-    time.sleep(2.5)
-    assert authority.count("token") == polls  # the agent asks no more
+    rests(lambda: authority.count("token"))  # the agent asks no more
     mltoken.login(authority, "me").ok()
 
 
@@ -101,28 +98,26 @@ def test_the_client_that_goes_away_cancels(setup, authority, varlink):
     connection.reply()
     assert authority.wait_for("token")
     connection.close()
-    time.sleep(0.3)
-    polls = authority.count("token")
-    time.sleep(2.5)
-    assert authority.count("token") == polls
+    rests(lambda: authority.count("token"))
 
 
 INTERVALS = {
-    # how the authority behaves -> the first gaps between requests, at least and at most
-    "told": ({"interval": 2}, [], (1.9, 3)),
-    "untold": ({"interval": None}, [], (4.9, 6.5)),
-    "zero": ({"interval": 0}, [], (0.9, 6.5)),
-    "negative": ({"interval": -5}, [], (0.9, 6.5)),
-    "text": ({"interval": "2"}, [], (1.9, 3)),
-    "no-number": ({"interval": "soon"}, [], (4.9, 6.5)),
-    "slow": ({"interval": 1}, ["slow_down"], (0.9, 2)),
+    # how the authority behaves -> the gaps between requests, at least, and at most where nothing holds them up
+    "told": ({"interval": 2}, [], 1.9, 3),
+    "untold": ({"interval": None}, [], 4.9, 6.5),
+    "zero": ({"interval": 0}, [], 0.9, 6.5),
+    "negative": ({"interval": -5}, [], 0.9, 6.5),
+    "text": ({"interval": "2"}, [], 1.9, 3),
+    "no-number": ({"interval": "soon"}, [], 4.9, 6.5),
+    "slow": ({"interval": 1}, ["slow_down"], 0.9, 2),
 }
 
 
 def test_intervals(authority, home, start_agent, mltoken):
-    """All at once: told, untold, absurd, and slow_down, which adds five seconds for good."""
+    """All at once: told, untold, absurd, and slow_down, which adds five seconds for good. By the authority's own clock: a
+    busy machine may make a gap longer, never shorter, and not all of them."""
     profiles = {}
-    for name, (settings, script, _) in INTERVALS.items():
+    for name, (settings, script, _, _) in INTERVALS.items():
         authority.add_client(name, grants=("device_code",), enforce_interval=False, device_script=list(script), **settings)
         profiles[name] = person(authority, name, scope="api")
     authority.add_client("huge", grants=("device_code",), interval=10**9, auto_approve="alice")
@@ -130,12 +125,19 @@ def test_intervals(authority, home, start_agent, mltoken):
     home.config(profiles)
     start_agent()
     running = {name: mltoken.start("login", name, "--json") for name in profiles}
-    wait_until(lambda: len(gaps(authority, "slow")) >= 3, 40)
-    for name, (_, _, (least, most)) in INTERVALS.items():
-        first = gaps(authority, name)[0]
-        assert least <= first <= most, (name, first)
-    slow = gaps(authority, "slow")
-    assert all(5.9 <= gap <= 8 for gap in slow[1:]), slow
+
+    def as_wanted(name, found, least, most):
+        assert min(found) >= least, (name, found)
+        return min(found) <= most and len(found) >= 2
+
+    def all_seen():
+        seen = {name: gaps(authority, name) for name in INTERVALS}
+        first, later = seen["slow"][:1], seen["slow"][1:]
+        return all(seen.values()) and later and as_wanted("slowed", later, 5.9, 8) and all(
+            as_wanted(name, first * 2 if name == "slow" else seen[name], least, most)
+            for name, (_, _, least, most) in INTERVALS.items())
+
+    wait_until(all_seen)
     assert running["huge"].poll() is None and not authority.requests("token", "huge")
     assert "prompt" in running["huge"].stdout.readline()
 
@@ -146,7 +148,7 @@ def test_a_poll_that_gets_no_answer_slows_down(authority, home, start_agent, mlt
     start_agent()
     authority.fault("token", hang="before", times=2)
     process = mltoken.start("login", "me", "--json")
-    assert authority.wait_for("token", 4, 40)
+    assert authority.wait_for("token", 4, PATIENCE)
     found = [r.time for r in authority.requests("token")]
     # hang 1 s + 2 s; hang 1 s + 4 s
     assert found[1] - found[0] >= 2.8 and found[2] - found[1] >= 4.8, found
@@ -158,9 +160,9 @@ def test_polls_survive_an_authority_in_trouble(setup, authority, mltoken):
     authority.fault("token", status=503, times=1)
     authority.fault("token", reset="before", times=1)
     process = mltoken.start("login", "me", "--json")
-    assert authority.wait_for("token", 2, 30)
+    assert authority.wait_for("token", 2, PATIENCE)
     authority.approve(authority.device_codes()[0].user_code)
-    assert mltoken.finish(process, 60).code == 0
+    assert mltoken.finish(process).code == 0
 
 
 def test_the_first_account_is_remembered(setup, authority, mltoken):
@@ -192,10 +194,10 @@ def test_get_login_signs_in_first(setup, authority, mltoken):
 
 
 def test_without_a_refresh_token_the_end_is_plain(setup, authority, mltoken):
-    authority.set_client("device", refresh_token="never", token_lifetime=2)
+    authority.set_client("device", refresh_token="never", token_lifetime=12)
     mltoken.login(authority, "me").ok()
     mltoken("get", "me").ok()
-    time.sleep(2.2)
+    wait_until(lambda: mltoken("get", "me").code, step=0.5)
     assert "mltoken login me" in mltoken("get", "me").failed(4)
 
 
@@ -212,7 +214,6 @@ def test_a_confidential_client_signs_in(authority, home, start_agent, mltoken):
 
 
 def test_login_of_a_profile_without_people(authority, home, start_agent, mltoken):
-    from harness import service
     home.config({"svc": service(authority, home)})
     start_agent()
     assert "svc" in mltoken("login", "svc").failed(3)
@@ -227,14 +228,6 @@ def test_an_address_that_is_not_https_is_refused(setup, authority, mltoken, addr
     result = mltoken.finish(mltoken.start("login", "me", "--json"))
     assert result.code in (4, 5) and result.out == "" and result.err.count("\n") == 1
     assert authority.count("token") == 0
-
-
-def test_an_address_on_another_host_is_pointed_out(setup, authority, mltoken, home):
-    authority.set_client("device", verification_uri="https://elsewhere.example/device", auto_approve="alice")
-    result = mltoken.finish(mltoken.start("login", "me"))
-    assert result.code == 0
-    shown = [line for line in (result.out + result.err).splitlines() if "elsewhere.example" in line]
-    assert len(shown) >= 2, result
 
 
 # On a terminal
@@ -257,15 +250,6 @@ def test_a_terminal_shows_address_code_qr_and_countdown(setup, authority, home):
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
-
-
-def test_no_qr_code_when_not_wanted(setup, authority, home):
-    child = spawn(home, "login", "me", "--no-qr")
-    wait_until(lambda: authority.device_codes())
-    time.sleep(0.5)
-    authority.approve(authority.device_codes()[-1].user_code)
-    child.expect(pexpect.EOF)
-    assert "██" not in child.before and "▀▀" not in child.before
 
 
 def test_ctrl_c_at_the_terminal(setup, authority, home):
@@ -334,8 +318,8 @@ def test_an_address_on_another_host_is_pointed_out(setup, authority, mltoken, ho
     assert result.code == 0
     shown = [line for line in (result.out + result.err).splitlines() if "elsewhere.example" in line]
     assert len(shown) >= 2, result
-    home.config({"me": person(authority, verification_hosts="elsewhere.example")})
-    time.sleep(0.5)
+    home.config({"me": person(authority, verification_hosts="elsewhere.example"), "new": service(authority, home)})
+    wait_until(lambda: mltoken("get", "new").code == 0)
     result = mltoken.finish(mltoken.start("login", "me"))
     fewer = [line for line in (result.out + result.err).splitlines() if "elsewhere.example" in line]
     assert len(fewer) < len(shown)
@@ -343,10 +327,9 @@ def test_an_address_on_another_host_is_pointed_out(setup, authority, mltoken, ho
 
 def test_no_qr_code_when_not_wanted_or_no_room(setup, authority, home):
     for args, columns in ((("--no-qr",), 100), ((), 20)):
-        child = spawn(home, "login", "me", *args, columns=columns)
         known = len(authority.device_codes())
-        wait_until(lambda known=known: len(authority.device_codes()) > known or authority.device_codes())
-        time.sleep(0.5)
+        child = spawn(home, "login", "me", *args, columns=columns)
+        wait_until(lambda known=known: len(authority.device_codes()) > known)
         authority.approve(authority.device_codes()[-1].user_code)
         child.expect(pexpect.EOF)
         assert "██" not in child.before and "▀▀" not in child.before

@@ -1,13 +1,14 @@
 """mltoken get: its options, what it prints, and its exit codes."""
 
 import json
+import re
 import shlex
 import subprocess
 import time
 
 import pytest
 from authority import keys
-from harness import person, service
+from harness import in_a_row, person, service, wait_until
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_timeout_ends_the_wait(setup, authority, mltoken):
     authority.fault("token", hang="before")
     started = time.monotonic()
     err = mltoken("get", "svc", "--timeout", "1").failed(6)
-    assert 0.9 < time.monotonic() - started < 5
+    assert 0.9 < time.monotonic() - started < 25  # without it: 30 s
     assert "svc" in err
 
 
@@ -142,10 +143,7 @@ def test_a_refusal_is_remembered_until_the_configuration_changes(setup, authorit
     authority.clear_faults()
     mltoken("get", "svc").failed(5)
     home.config({"svc": service(authority, home, scope="other")})
-    for _ in range(100):
-        if mltoken("get", "svc").code == 0:
-            break
-        time.sleep(0.05)
+    wait_until(lambda: mltoken("get", "svc").code == 0)
     assert authority.count("token") == 2
 
 
@@ -199,30 +197,36 @@ def test_stdout_that_cannot_be_written(setup, home, mltoken):
 
 
 def test_min_valid_fetches_a_longer_one_when_the_cached_is_too_short(setup, authority, mltoken):
-    authority.set_client("svc", token_lifetime=20)
+    authority.set_client("svc", token_lifetime=120)
     first = mltoken("get", "svc").out
-    time.sleep(2)
+    time.sleep(3.1)
     assert mltoken("get", "svc").out == first
-    second = mltoken("get", "svc", "--min-valid", "19").ok().out
+    authority.set_client("svc", token_lifetime=3600)  # however long it takes to come
+    second = mltoken("get", "svc", "--min-valid", "117").ok().out
     assert second != first
     assert mltoken("get", "svc").out == second
 
 
 def test_a_longer_token_asked_for_while_the_authority_is_down(setup, authority, mltoken):
     """TokenTooShort is said of a new token alone; nobody knows what a new one would be."""
-    authority.set_client("svc", token_lifetime=20)
+    authority.set_client("svc", token_lifetime=120)
     mltoken("get", "svc").ok()
-    time.sleep(1.5)
+    time.sleep(3.1)
     authority.pause()
-    mltoken("get", "svc", "--min-valid", "19").failed(6)
+    mltoken("get", "svc", "--min-valid", "117").failed(6)
+
+
+def test_a_token_that_took_too_long_to_come_is_not_called_too_short_by_nature(setup, authority, mltoken):
+    """It would have lived long enough: the sentence says nothing that contradicts itself."""
+    authority.set_client("svc", token_lifetime=10)
+    authority.set_delay(2, "token")
+    err = mltoken("get", "svc", "--min-valid", "9").failed(9)
+    left = re.search(r"it expires [-0-9]+ [:0-9]+ \((\d+) s left\), and 9 s were asked for", err)
+    assert "even a new token ends too soon" in err and left and int(left[1]) < 9, err
 
 
 def test_a_token_of_one_second_does_not_make_it_hammer(setup, authority, varlink):
     authority.set_client("svc", token_lifetime=1)
     with varlink() as connection:
-        end = time.monotonic() + 4
-        while time.monotonic() < end:
-            connection.token("svc")
-            time.sleep(0.02)
-    assert authority.count("token") < 20
-
+        took, _ = in_a_row(connection, "svc")
+    assert authority.count("token") < 5 * took

@@ -89,11 +89,16 @@ class Desk:
     def served(self, trouble, *waiting, profile="neighbour"):
         """The profile's cached token is served while these commands wait: they still do when the last request is answered."""
         fetched = len(self.authority.requests("token"))
-        rounds = [(self.round(self.connection, profile), self.round(self.peace, "neighbour")) for _ in range(ROUNDS)]
-        for process in waiting:
-            assert process.poll() is None, f"the trouble was over: {self.mltoken.finish(process)}"
+        rounds = []
+        while len(rounds) < ROUNDS:
+            took = self.round(self.connection, profile), self.round(self.peace, "neighbour")
+            over = [process for process in waiting if process.poll() is not None]
+            if over and rounds:
+                break  # on a busy machine fewer rounds fit in
+            assert not over, f"the trouble was over: {self.mltoken.finish(over[0])}"
+            rounds.append(took)
         assert len(self.authority.requests("token")) == fetched, "it was not cached"
-        print(f"\n{trouble}: {ROUNDS * REQUESTS} cached tokens of {profile}: " + ", ".join(
+        print(f"\n{trouble}: {len(rounds) * REQUESTS} cached tokens of {profile}: " + ", ".join(
             f"{name} {statistics.median(took[at] for took, _ in rounds):.0f} us, in peace "
             f"{statistics.median(peace[at] for _, peace in rounds):.0f} us "
             f"({statistics.median(took[at] / peace[at] for took, peace in rounds):.2f}x)"
@@ -239,9 +244,9 @@ def test_no_window_can_open(locked, mltoken):
 
 def test_who_does_not_wait_that_long_is_told_what_for(locked, session, mltoken):
     prompter = session.prompter("wait")
-    waiting = locked.asked("me", "--timeout", "3")
+    waiting = locked.asked("me", "--timeout", "10")
     assert heard(prompter) == "asked password\n"
-    behind = locked.get("you", "--timeout", "3")
+    behind = locked.get("you", "--timeout", "10")
     for process, name in ((waiting, "me"), (behind, "you")):
         sentence(mltoken.finish(process).failed(6), name, "in time", LOCKED)
 

@@ -167,7 +167,7 @@ def test_a_renewal_ahead_of_time_opens_no_window(authority, session, home, start
     """However often it is tried, also after a person said no; who asks for a token is asked for the password."""
     home.config({"me": person(authority)}, {"store": "keyring"})
     agent = start_agent(DBUS_SESSION_BUS_ADDRESS=session.address)
-    authority.set_client("device", auto_approve="alice", token_lifetime=4)
+    authority.set_client("device", auto_approve="alice", token_lifetime=30, refresh_in=3)
     mltoken("login", "me", "--json").ok()
     session.lock()
     questions = Questions(session.prompter("dismiss"))
@@ -190,7 +190,7 @@ def test_a_stored_secret_for_a_renewal_opens_no_window(authority, session, home,
     secret = authority.client("svc").secret
     home.config({"svc": {**service(authority, home), "client_secret": "stored"}}, {"store": "keyring"})
     agent = start_agent(DBUS_SESSION_BUS_ADDRESS=session.address)
-    authority.set_client("svc", token_lifetime=4)
+    authority.set_client("svc", token_lifetime=30, refresh_in=3)
     mltoken("secret", "set", "svc", "client_secret", input=secret).ok()
     mltoken("get", "svc").ok()
     session.lock()

@@ -156,6 +156,7 @@ def test_a_token_ends_while_locked_and_nothing_is_renewed(authority, home, start
     count = len(authority.requests("token"))
     time.sleep(7)
     assert len(authority.requests("token")) == count
+    authority.set_client("svc", token_lifetime=3600)
     unlock(mltoken).ok()
     assert mltoken("get", "p").ok().out != first
 
@@ -468,7 +469,7 @@ def scan(agent, *secrets):
         return
     for secret in secrets:
         for pid in [agent.pid, *children(agent.pid)]:
-            wait_until(lambda pid=pid, secret=secret: dead(pid) or not memory_has(pid, secret.encode()), timeout=5, step=0.2)
+            wait_until(lambda pid=pid, secret=secret: dead(pid) or not memory_has(pid, secret.encode()), step=0.2)
 
 
 def test_nothing_can_be_read(authority, home, start_agent, mltoken):

@@ -340,7 +340,7 @@ def test_a_laptop_does_not_hang(authority, home, start_agent, mltoken, net, ther
     start_agent()
     start = time.monotonic()
     result = mltoken("get", "p")
-    assert result.code == 6 and time.monotonic() - start < 10
+    assert result.code == 6 and time.monotonic() - start < 25
     for word in ("169.254.169.254", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "Arc"):
         assert word in result.err, result.err
     assert there == "closed" or "within 1 s" in result.err, result.err

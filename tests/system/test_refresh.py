@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from harness import person, wait_until
+from harness import PATIENCE, person, wait_until
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ def test_a_dead_sign_in_names_the_command_that_mends_it(signed_in, authority, ml
 
 
 def test_a_dead_sign_in_is_not_tried_again(signed_in, authority, mltoken):
-    authority.set_client("device", token_lifetime=2)
+    authority.set_client("device", token_lifetime=8, refresh_in=1)
     mltoken("get", "me", "--refresh").ok()
     authority.revoke_refresh_tokens()
-    time.sleep(2.2)
+    wait_until(lambda: mltoken("get", "me").code == 4, step=0.2)  # what was there has ended
     before = len(refreshes(authority))
     for _ in range(3):
         mltoken("get", "me").failed(4)
@@ -137,7 +137,7 @@ def test_renewal_runs_ahead_by_itself(authority, home, start_agent, mltoken):
     authority.set_client("device", auto_approve="alice", token_lifetime=5)
     mltoken("login", "me", "--json").ok()
     first = mltoken("get", "me").ok().out
-    assert authority.wait_for("token", 1 + len(authority.requests("token")), 10)
+    assert authority.wait_for("token", 1 + len(authority.requests("token")), PATIENCE)
     second = wait_until(lambda: mltoken("get", "me").out.replace(first, ""))
     assert second and refreshes(authority)
 
@@ -149,6 +149,7 @@ def test_renewal_can_be_on_demand_only(authority, home, start_agent, mltoken):
     mltoken("login", "me", "--json").ok()
     time.sleep(2.5)
     assert not refreshes(authority)
+    authority.set_client("device", token_lifetime=3600)
     mltoken("get", "me").ok()
     assert len(refreshes(authority)) == 1
 
@@ -156,7 +157,7 @@ def test_renewal_can_be_on_demand_only(authority, home, start_agent, mltoken):
 def test_the_authoritys_advice_when_to_renew(authority, home, start_agent, mltoken):
     home.config({"me": person(authority)})
     start_agent()
-    authority.set_client("device", auto_approve="alice", token_lifetime=30, refresh_in=3)  # by itself it would be at 24 s
+    authority.set_client("device", auto_approve="alice", token_lifetime=40, refresh_in=4)  # by itself it would be after 28 s
     mltoken("login", "me", "--json").ok()
-    assert not refreshes(authority)
-    wait_until(lambda: refreshes(authority), 12)
+    refresh = wait_until(lambda: refreshes(authority))[0]
+    assert 3 < refresh.time - authority.requests("token", grant="urn:ietf:params:oauth:grant-type:device_code")[-1].time < 25

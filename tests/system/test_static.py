@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import service
+from harness import PATIENCE, service, wait_until
 
 DAY = 86400
 
@@ -63,7 +63,7 @@ def test_an_end(home, start_agent, mltoken):
     token = json.loads(mltoken("get", "k", "--json").out)
     assert abs(token["expiresAt"] - time.time() - 400 * DAY) < DAY + 60, "the end is the token's, beyond a year too"
     token = json.loads(mltoken("get", "soon", "--json").out)
-    assert abs(token["expiresAt"] - time.time() - 3600) < 5
+    assert abs(token["expiresAt"] - time.time() - 3600) < PATIENCE
     assert mltoken("get", "soon", "--min-valid", "7200").code == 9
 
 
@@ -77,20 +77,18 @@ def test_after_the_end_it_is_refused(home, start_agent, mltoken):
 
 
 def test_it_ends_while_it_is_served(home, start_agent, mltoken):
-    home.config({"k": keyed(home, expires=instant(3))})
+    home.config({"k": keyed(home, expires=instant(12))})
     start_agent()
     assert mltoken("get", "k").code == 0
-    time.sleep(4)
-    assert mltoken("get", "k").code == 3
+    assert wait_until(lambda: mltoken("get", "k").code, step=0.5) == 3
 
 
 def test_the_second_slot_takes_over(home, start_agent, mltoken):
     second = home.secret("otherMARK", "second")
-    home.config({"k": keyed(home, expires=instant(3), token_secondary=second)})
+    home.config({"k": keyed(home, expires=instant(12), token_secondary=second)})
     start_agent()
     assert mltoken("get", "k").out == "keyMARK0123456789\n"
-    time.sleep(4)
-    assert mltoken("get", "k").out == "otherMARK\n"
+    assert wait_until(lambda: mltoken("get", "k").out.replace("keyMARK0123456789\n", ""), step=0.5) == "otherMARK\n"
 
 
 def test_the_second_slot_when_the_first_is_empty(home, start_agent, mltoken):

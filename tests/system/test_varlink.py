@@ -94,9 +94,10 @@ def test_the_expiry_is_of_the_very_token(setup, varlink, authority):
     v = varlink()
     long = v.token("p", scopes=["long"])
     authority.set_client("svc", token_lifetime=100)
+    asked = int(time.time())
     short = v.token("p", scopes=["short"])
-    assert abs(v.token("p", scopes=["long"])["expiresAt"] - long["expiresAt"]) == 0
-    assert abs(short["expiresAt"] - time.time() - 100) < 10
+    assert asked + 99 <= short["expiresAt"] <= time.time() + 101
+    assert v.token("p", scopes=["long"])["expiresAt"] == long["expiresAt"]
 
 
 def test_granted_scopes_are_told(setup, varlink, authority):
@@ -110,9 +111,10 @@ def test_errors_have_their_members(setup, varlink, authority):
     error = v.error("GetToken", profile="me")
     assert error.name == "LoginRequired" and error.parameters["profile"] == "me"
     authority.set_client("svc", token_lifetime=60)
+    asked = int(time.time())
     error = v.error("GetToken", profile="p", minValid=600)
     assert error.name == "TokenTooShort" and error.parameters["minValid"] == 600
-    assert abs(error.parameters["expiresAt"] - time.time() - 60) < 20
+    assert asked + 59 <= error.parameters["expiresAt"] <= time.time() + 61
     authority.fault("token", error={"error": "invalid_scope", "error_description": "words"})
     error = v.error("GetToken", profile="p", refresh=True)
     assert error.name == "AuthorityRefused"
@@ -179,24 +181,24 @@ def test_login_failures_have_their_reasons(setup, varlink, authority):
 
 
 def test_watch_tells_the_token_now_and_at_each_renewal(setup, varlink, authority):
-    authority.set_client("svc", token_lifetime=3)
+    authority.set_client("svc", token_lifetime=30, refresh_in=1)
     watch, found = varlink().more("Watch", profile="p"), set()
     while len(found) < 3:
         found.add(next(watch)["token"]["value"])
 
 
 def test_watch_survives_a_failed_renewal(setup, varlink, authority):
-    authority.set_client("svc", token_lifetime=5)
+    authority.set_client("svc", token_lifetime=30, refresh_in=1)
+    fault = authority.fault("token", status=503, times=1, skip=1)  # the renewal
     watch = varlink().more("Watch", profile="p")
     first = next(watch)["token"]["value"]
-    fault = authority.fault("token", status=503, times=1)
     while next(watch)["token"]["value"] == first:
         pass
     assert fault.hits == 1
 
 
 def test_watch_ends_when_the_sign_in_does(setup, varlink, authority):
-    authority.set_client("device", token_lifetime=3)
+    authority.set_client("device", token_lifetime=30, refresh_in=1)
     list(varlink().more("Login", profile="me"))
     watch = varlink().more("Watch", profile="me")
     next(watch)
@@ -289,7 +291,7 @@ def test_stopping_answers_who_waits(setup, home, authority):
     assert authority.wait_for("token")
     started = time.monotonic()
     setup.stop()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25  # the request has 30 s
     try:
         assert "error" in connection.receive()
     except (EOFError, ConnectionError):
@@ -314,7 +316,7 @@ def test_states_of_what_cannot_work(authority, home, start_agent, varlink):
 
 
 def test_watch_tells_no_token_twice(setup, varlink, authority):
-    authority.set_client("svc", token_lifetime=3)
+    authority.set_client("svc", token_lifetime=30, refresh_in=1)
     watch = varlink().more("Watch", profile="p")
     found = [next(watch)["token"]["value"] for _ in range(3)]
     assert len(set(found)) == 3

@@ -247,6 +247,32 @@ static void verdicts_by_age(void **state)
     }
 }
 
+static void too_short_says_why(void **state)
+{
+    static const struct {
+        int64_t life_s, age_ms, asked_s;
+        const char *why;
+    } cases[] = {
+        {60, 0, 600, "lives 60 s, and 600 s were asked for"},
+        {60, 0, 61, "lives 60 s, and 61 s were asked for"},
+        {20, 1001, 19, "lives 20 s, of which 18 s were left when it had come, and 19 s were asked for"},
+        {20, 1, 20, "lives 20 s, of which 19 s were left when it had come, and 20 s were asked for"},
+        {20, 30000, 5, "lives 20 s, of which 0 s were left when it had come, and 5 s were asked for"},
+        {20, 1000, 19, NULL},
+        {20, 20000, -1, NULL},
+    };
+    (void)state;
+    struct entry *entry = entry_for(&plain);
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        struct request request = {.min_valid_s = cases[i].asked_s};
+        struct failure why;
+        assert_int_equal(0, put(entry, "t", cases[i].life_s, -1, NULL));
+        assert_int_equal(cases[i].why != NULL, entry_too_short(entry, &request, NOW + cases[i].age_ms, &why));
+        if (cases[i].why && (why.kind != FAILURE_TOKEN_TOO_SHORT || !strstr(why.reason, cases[i].why)))
+            fail_msg("case %zu: %s", i, why.reason);
+    }
+}
+
 static void verdicts_after_failures(void **state)
 {
     (void)state;
@@ -430,6 +456,7 @@ int main(void)
         TEST(room_for_a_profile),
         TEST(room_in_the_whole),
         TEST(verdicts_by_age),
+        TEST(too_short_says_why),
         TEST(verdicts_after_failures),
         TEST(when_it_is_renewed),
         TEST(replies_have_every_member),

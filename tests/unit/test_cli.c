@@ -229,11 +229,40 @@ static void test_log_entries(void **state)
         assert_string_equal(entry_text(true, none[i]), "");
 }
 
+static void test_an_end_that_is_too_soon(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t left, asked;
+        const char *text;
+    } cases[] = {
+        {120, 600, " (2 min left), and 600 s were asked for"},
+        {18, 19, " (18 s left), and 19 s were asked for"},
+        {-5, 19, " (0 s left), and 19 s were asked for"},
+        {0, 0, ", less than the 0 s that were asked for from now"},
+        {19, 19, ", less than the 19 s that were asked for from now"}, /* 18.5 s, told in whole ones */
+        {20, 19, ", less than the 19 s that were asked for from now"},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_buffer_ struct buffer line = BUFFER(LIMIT_TEXT);
+        char wanted[LIMIT_TEXT];
+        (void)snprintf(wanted, sizeof(wanted), "it expires 2023-11-14 22:13:20%s", cases[i].text);
+        output_too_soon(&line, 1700000000, cases[i].asked, 1700000000 - cases[i].left);
+        assert_string_equal(wanted, line.data);
+    }
+}
+
 int main(void)
 {
+    (void)setenv("TZ", "UTC", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_entries), cmocka_unit_test(test_safe_addresses), cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_options),     cmocka_unit_test(test_list_maximum),   cmocka_unit_test(test_new_profiles),
+        cmocka_unit_test(test_an_end_that_is_too_soon),
+        cmocka_unit_test(test_log_entries),
+        cmocka_unit_test(test_safe_addresses),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_list_maximum),
+        cmocka_unit_test(test_new_profiles),
     };
     return cmocka_run_group_tests(tests, without_a_terminal, NULL);
 }
