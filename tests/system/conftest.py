@@ -74,3 +74,42 @@ def varlink(home):
     yield connect
     for connection in opened:
         connection.close()
+
+
+@pytest.fixture(scope="session")
+def place_of_session():
+    """A host for PAM: see pam_place.py. Skips, with the reason, where none can be made."""
+    from pam_place import make_place
+    place = make_place()
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="session")
+def company_of_session(place_of_session, authority_of_session):
+    from pam import Company
+    company = Company(place_of_session, authority_of_session)
+    yield company
+    company.down()
+
+
+@pytest.fixture
+def place(place_of_session):
+    place_of_session.reset()
+    yield place_of_session
+    place_of_session.reset()
+
+
+@pytest.fixture
+def company(company_of_session, authority):
+    """The authority of the place's people."""
+    company_of_session.up()
+    yield company_of_session
+    company_of_session.up()
+
+
+@pytest.fixture
+def people(place, company):
+    """Opens terminals: people.ssh("mlt-alice"), people.su("mlt-bob", "mlt-alice"), ..."""
+    from pam import People
+    return People(place, company)
