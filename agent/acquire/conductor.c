@@ -3,6 +3,7 @@
 #include "acquire/errand.h"
 #include "acquire/flight.h"
 #include "acquire/lock.h"
+#include "acquire/lodging.h"
 #include "acquire/report.h"
 #include "acquire/signin.h"
 #include "cleanup.h"
@@ -467,6 +468,18 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         conductor_plan(conductor, entry);
 }
 
+void conductor_serve_new(struct flight *flight, struct entry *entry)
+{
+    flight->entry = entry;
+    entry->landing = flight;
+    conductor_tell(flight);
+    if (!flight->entry)
+        return;
+    entry->landing = NULL;
+    flight->entry = NULL;
+    conductor_plan(flight->conductor, entry);
+}
+
 /* ---- configuration ---- */
 
 static void drop_entries(struct conductor *conductor, struct holder *holder, const struct failure *why)
@@ -514,8 +527,9 @@ void conductor_drop(struct conductor *conductor, struct holder *holder, const st
     drop_children(conductor, holder, why);
 }
 
-void conductor_forget_sign_in(struct holder *holder)
+void conductor_forget_sign_in(struct conductor *conductor, struct holder *holder)
 {
+    lodging_end(conductor, holder);
     keeper_note_sign_in(holder, NULL);
     holder_forget_unsaved(holder);
     holder->looked = false;
@@ -534,6 +548,12 @@ void conductor_forgive(struct conductor *conductor, struct holder *holder)
         entry_forget_failure(entry);
         conductor_plan(conductor, entry);
     }
+}
+
+void conductor_signed_in_again(struct conductor *conductor, struct holder *holder)
+{
+    set_failure(&holder->signed_out, NULL);
+    conductor_forgive(conductor, holder);
 }
 
 /* What was served, or used to get it, may be another now: it is read anew, and those who watch are told. */
@@ -589,7 +609,7 @@ static void reconfigure(struct conductor *conductor, struct holder *holder, stru
         conductor_drop(conductor, holder, &why);
     }
     if (!profile_same_binding(holder->profile, profile) || !same_store(holder->profile, profile))
-        conductor_forget_sign_in(holder);
+        conductor_forget_sign_in(conductor, holder);
     profile_free(holder->profile);
     holder->profile = profile_ref(profile);
 }

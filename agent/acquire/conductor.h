@@ -85,7 +85,11 @@ bool conductor_signs_in(const struct profile *);
 /* Forgets every token and failure of a profile; what is under way for it is asked again. Who watches is told `why`. */
 void conductor_drop(struct conductor *, struct holder *, const struct failure *why);
 /* The same of who signed in; the store keeps what it has. */
-void conductor_forget_sign_in(struct holder *);
+void conductor_forget_sign_in(struct conductor *, struct holder *);
+/* Who is signed in has signed in once more: what was refused may be tried again. */
+void conductor_signed_in_again(struct conductor *, struct holder *);
+/* A flight that was not the entry's own put a token there: who watches is told, and its renewal is planned. */
+void conductor_serve_new(struct flight *, struct entry *);
 /* A secret was stored anew: what was refused may be tried again. */
 void conductor_forgive(struct conductor *, struct holder *);
 /* A secret of the profile was stored anew, or cleared. */

@@ -458,6 +458,12 @@ int errand_move(struct conductor *conductor, struct holder *holder, const char *
                 struct errand **ret, struct failure *why)
 {
     bool busy = holder->moving || holder->unsaved;
+    if (holder->lodged) {
+        failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE,
+                    "its sign-in is in memory until its store opens, and moves there by itself; unlock that, or log "
+                    "out");
+        return -1;
+    }
     for (const struct flight *flight = holder->flights; flight; flight = flight->next)
         busy |= flight->running;
     if (busy) {

@@ -3,8 +3,10 @@
 #include "acquire/browse.h"
 #include "acquire/client_pair.h"
 #include "acquire/file_step.h"
+#include "acquire/import.h"
 #include "acquire/inquiry.h"
 #include "acquire/lock.h"
+#include "acquire/lodging.h"
 #include "acquire/note.h"
 #include "acquire/outgoing.h"
 #include "acquire/rotation.h"
@@ -17,6 +19,7 @@
 #include "clock.h"
 #include "dialect.h"
 #include "environment.h"
+#include "grant/importing.h"
 #include "grant/inspection.h"
 #include "limits.h"
 #include <errno.h>
@@ -55,7 +58,9 @@ static void fail_internal(struct flight *flight, int error)
 
 static const struct grant *machine_of(const struct flight *flight)
 {
-    return flight->op == GRANT_INSPECT ? &grant_inspection : flight->profile->grant;
+    return flight->op == GRANT_INSPECT  ? &grant_inspection
+           : flight->op == GRANT_IMPORT ? &grant_importing
+                                        : flight->profile->grant;
 }
 
 /* Gives the machine the answer of its step, and takes the next one. */
@@ -101,6 +106,8 @@ static void answer_later(struct flight *flight, int error, const struct failure 
  * for a token that is made from this one. */
 bool flight_is_quiet(const struct flight *flight)
 {
+    if (flight->op == GRANT_IMPORT || flight->op == GRANT_SETTLE)
+        return true; /* nobody sits there */
     if (flight->op != GRANT_ACQUIRE)
         return false;
     for (const struct waiter *waiter = flight->waiters.next; waiter != &flight->waiters; waiter = waiter->next)
@@ -256,6 +263,11 @@ void flight_end_machine(struct flight *flight)
     flight->state = NULL;
 }
 
+static bool is_sign_in(const struct flight *flight)
+{
+    return flight->op == GRANT_LOGIN || flight->op == GRANT_IMPORT;
+}
+
 /* Whose sign-in it is now. When another agent on the same store has signed somebody else in, tokens of the one before
  * are dropped; this flight's own goes on, for its refresh token must not be lost, and who waits is asked for again. */
 static void note_person(struct flight *flight)
@@ -271,7 +283,7 @@ static void note_person(struct flight *flight)
     struct failure why;
     failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "somebody signed in anew");
     conductor_drop(flight->conductor, holder, &why);
-    flight->generation = flight->op == GRANT_LOGIN ? holder->generation : flight->generation;
+    flight->generation = is_sign_in(flight) ? holder->generation : flight->generation;
 }
 
 static void on_loaded(void *arg, int error, const struct failure *why);
@@ -332,7 +344,7 @@ static void on_saved(void *arg, int error, const struct failure *why)
         given.why = *why;
     else
         keeper_note_sign_in(flight->holder, flight->step.save);
-    if (!error && flight->op == GRANT_LOGIN) {
+    if (!error && is_sign_in(flight)) {
         flight->sign_in = ++flight->holder->sign_in;
         holder_forget_unsaved(flight->holder);
     }
@@ -342,8 +354,9 @@ static void on_saved(void *arg, int error, const struct failure *why)
 /* A credential that was fetched under settings which have changed must not be kept for the new ones. */
 static void take_save(struct flight *flight)
 {
-    bool login = flight->op == GRANT_LOGIN;
-    bool replaced = !login && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
+    bool login = is_sign_in(flight);
+    bool replaced =
+        flight->op != GRANT_LOGIN && flight->sign_in != flight->holder->sign_in; /* by a newer sign-in, or its end */
     bool unwanted = login && flight->holder->gone; /* what is held stays: its file may just be replaced */
     if (unwanted || replaced || !profile_same_binding(flight->profile, flight->holder->profile)) {
         answer_later(flight, 0, NULL);
@@ -374,6 +387,8 @@ static void on_verified(void *arg, const struct identity *identity, struct json_
     } else if (flight->login && !login_accepts(flight, identity)) {
         given.error = -EPERM;
         failure_set(&given.why, FAILURE_SIGN_IN_FAILED, CLASS_DEFINITE, "other_account");
+    } else if (flight->op == GRANT_IMPORT && !import_accepts(flight, identity, &given.why)) {
+        given.error = -EPERM;
     }
     answer(flight, &given);
 }
@@ -420,7 +435,7 @@ static void take_note(struct flight *flight)
         fail_internal(flight, r);
 }
 
-static void land(struct flight *flight)
+void flight_land(struct flight *flight)
 {
     struct conductor *conductor = flight->conductor;
     struct tokens *tokens = flight->step.kind == STEP_DONE ? flight->step.done.tokens : NULL;
@@ -429,6 +444,10 @@ static void land(struct flight *flight)
         logout_landed(flight, !failure && flight->step.done.revoked, failure);
     else if (flight->op == GRANT_LOGIN)
         login_landed(flight, tokens, failure);
+    else if (flight->op == GRANT_IMPORT)
+        import_landed(flight, tokens, failure);
+    else if (flight->op == GRANT_SETTLE)
+        lodging_landed(flight);
     else if (flight->op == GRANT_INSPECT)
         inspection_landed(flight, failure ? NULL : flight->step.done.claims, failure);
     else if (flight->op == GRANT_ROTATE)
@@ -444,7 +463,7 @@ static void on_dropped(void *arg, int error, const struct failure *why)
     struct flight *flight = arg;
     if (error)
         flight->kept = *why;
-    land(flight);
+    flight_land(flight);
 }
 
 /* Whatever the authority said, it is forgotten here: unless somebody has signed in since, or it is forgotten already.
@@ -453,14 +472,14 @@ static void forget(struct flight *flight)
 {
     flight->forgotten = true;
     if (flight->sign_in != flight->holder->sign_in) {
-        land(flight);
+        flight_land(flight);
         return;
     }
     logout_forget(flight);
     int r = keeper_drop(&flight->keeper, on_dropped, flight);
     if (r < 0) {
         failure_set(&flight->kept, FAILURE_STORE_UNAVAILABLE, CLASS_UNREACHABLE, "%s", strerror(-r));
-        land(flight);
+        flight_land(flight);
     }
 }
 
@@ -469,7 +488,7 @@ static void on_checked(void *arg, int error, const struct failure *why)
     struct flight *flight = arg;
     (void)why;
     if (error)
-        land(flight);
+        flight_land(flight);
     else
         restart(flight);
 }
@@ -493,7 +512,7 @@ static void finish(struct flight *flight)
     if (flight->op == GRANT_REVOKE && !flight->forgotten)
         forget(flight);
     else if (!check_newer(flight))
-        land(flight);
+        flight_land(flight);
 }
 
 static void take_step(struct flight *flight)
@@ -565,7 +584,7 @@ static int choose_flow(struct flight *flight)
                          : keeper->has_held          ? keeper->held.policy
                                                      : NULL;
     char problem[LIMIT_TEXT];
-    if (flight->op == GRANT_LOGIN)
+    if (is_sign_in(flight))
         return 0; /* it was chosen when it began */
     flight->chosen = profile_free(flight->chosen);
     return policy && *policy ? dialect_with_policy(flight->profile, policy, &flight->chosen, problem) : 0;
@@ -591,6 +610,7 @@ static void start_machine(struct flight *flight)
                                    .held = flight->keeper.has_held ? &flight->keeper.held : NULL,
                                    .environment = environment_value,
                                    .switch_account = flight->switch_account,
+                                   .parcel = flight->parcel,
                                    .token = flight->inspected ? secret_span(flight->inspected).data : NULL};
     tick_now(flight, &tick);
     note_sent(flight); /* until there is an exchange */
@@ -614,15 +634,17 @@ static void on_loaded(void *arg, int error, const struct failure *why)
         load(flight);
         return;
     }
-    if (error && error != STORE_MISSING && error != STORE_BOUND && error != -EAGAIN) {
+    bool shut = flight->op == GRANT_IMPORT && error == STORE_LOCKED; /* who is signed in there, nobody knows */
+    if (error && error != STORE_MISSING && error != STORE_BOUND && error != -EAGAIN && !shut) {
         fail_step(flight, why);
         return;
     }
+    keeper->may_lodge = flight->op == GRANT_IMPORT;
     if (flight->sign_in != holder->sign_in || !profile_same_binding(flight->profile, holder->profile)) {
         credential_clear(
             &keeper->held); /* what is kept now is of others or for other settings: these must not send it */
         keeper->has_held = false;
-    } else {
+    } else if (!shut) {
         flight->bound = error == STORE_BOUND;
         note_person(flight);
     }
@@ -641,10 +663,12 @@ static void load_credential(struct flight *flight)
         start_machine(flight);
         return;
     }
-    if (r == 0)
-        load(flight);
-    else
+    if (r < 0)
         fail_internal(flight, r);
+    else if (flight->op == GRANT_SETTLE)
+        lodging_settle(flight);
+    else
+        load(flight);
 }
 
 static void on_ca_file(void *arg, const struct worker_result *result)
@@ -666,7 +690,7 @@ void flight_begin(void *arg)
 {
     struct flight *flight = arg;
     if (flight->op == GRANT_ACQUIRE && flight->generation != flight->holder->generation) {
-        land(flight); /* it waited its turn while the settings changed */
+        flight_land(flight); /* it waited its turn while the settings changed */
         return;
     }
     if (!flight->profile->ca_file) {

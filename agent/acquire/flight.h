@@ -11,6 +11,7 @@ struct login;
 struct logout;
 struct inspection;
 struct rotation;
+struct import;
 struct redirect;
 
 struct flight {
@@ -37,6 +38,9 @@ struct flight {
     struct logout *logout;         /* REVOKE: who is told; NULL when they have gone */
     struct rotation *rotation;     /* ROTATE: the same */
     struct inspection *inspection; /* INSPECT: the same */
+    struct import *import;         /* IMPORT: the same */
+    struct parcel *parcel;         /* IMPORT: what was brought */
+    bool same_person;              /* IMPORT: she was signed in before */
     struct secret *inspected;      /* INSPECT: the token in question, with a NUL */
 
     void *state; /* the machine's; NULL before start() */
@@ -81,6 +85,8 @@ static inline const struct profile *flight_settings(const struct flight *flight)
 
 /* The first thing of a flight whose turn it is; a task's function. */
 void flight_begin(void *arg);
+/* Tells who is to be told of its end, and ends it. */
+void flight_land(struct flight *);
 /* Ends the machine and wipes its state, if there is one. */
 void flight_end_machine(struct flight *);
 /* What a step that is taken in a file of its own brought. */

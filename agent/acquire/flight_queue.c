@@ -1,5 +1,6 @@
 /* The flights of a holder: one at a time where they use its refresh token, from their making to their end. */
 #include "acquire/flight.h"
+#include "acquire/import.h"
 #include "acquire/inquiry.h"
 
 #include "acquire/browse.h"
@@ -36,8 +37,8 @@ int flight_new(struct conductor *conductor, struct holder *holder, enum grant_op
     flight->sign_in = holder->sign_in;
     flight->since_ms = loop_now(conductor->loop);
     flight->op = op;
-    flight->serial = op == GRANT_ROTATE ||
-                     (op != GRANT_LOGIN && op != GRANT_INSPECT && (flight->profile->grant->ops & GRANT_LOGIN) != 0);
+    bool apart = op == GRANT_LOGIN || op == GRANT_INSPECT || op == GRANT_IMPORT;
+    flight->serial = op == GRANT_ROTATE || (!apart && (flight->profile->grant->ops & GRANT_LOGIN) != 0);
     flight->waiters.next = flight->waiters.previous = &flight->waiters;
     flight->ca_pem = BUFFER(LIMIT_RESPONSE);
     struct flight **place = &holder->flights;
@@ -72,8 +73,11 @@ void flight_free(struct flight *flight)
     secret_unref(flight->pair);
     if (flight->inspection)
         flight->inspection->flight = NULL;
+    if (flight->import)
+        flight->import->flight = NULL;
     flight_end_machine(flight);
     secret_unref(flight->inspected);
+    parcel_free(flight->parcel);
     keeper_end(&flight->keeper);
     request_clear(&flight->request);
     buffer_free(&flight->ca_pem);

@@ -2,6 +2,7 @@
 
 #include "acquire/lock.h"
 #include "authority/b2c.h"
+#include "acquire/lodging.h"
 #include "cleanup.h"
 #include "json.h"
 #include "log.h"
@@ -126,11 +127,16 @@ static struct store_key key_of(const struct keeper *keeper)
                               .quiet = keeper->quiet};
 }
 
+static int find_store(const struct keeper *keeper, struct store **ret)
+{
+    return stores_find(keeper->conductor->stores, keeper->lodged ? "memory" : keeper->profile->store, ret);
+}
+
 static int begin(struct keeper *keeper, keeper_fn *fn, void *arg, struct store **ret)
 {
     keeper->fn = fn;
     keeper->arg = arg;
-    return stores_find(keeper->conductor->stores, keeper->profile->store, ret);
+    return find_store(keeper, ret);
 }
 
 static void hold(struct keeper *keeper, struct credential *credential, uint64_t version)
@@ -193,6 +199,7 @@ static int get(struct keeper *keeper, store_fn *told, keeper_fn *fn, void *arg)
 int keeper_load(struct keeper *keeper, keeper_fn *fn, void *arg)
 {
     struct credential copy;
+    keeper->lodged = keeper->holder->lodged;
     if (!keeper->holder->unsaved)
         return get(keeper, on_loaded, fn, arg);
     int r = credential_copy(keeper->holder->unsaved, &copy);
@@ -262,6 +269,10 @@ static void saved(struct keeper *keeper, uint64_t version)
     keeper->marked = keeper->saving.sending;
     keeper->holder->unsent = false;
     holder_forget_unsaved(keeper->holder);
+    if (keeper->any && keeper->lodged)
+        lodging_begin(keeper->conductor, keeper->holder);
+    else if (keeper->any)
+        lodging_end(keeper->conductor, keeper->holder);
     tell(keeper, 0, NULL);
 }
 
@@ -334,6 +345,11 @@ static void on_saved(void *arg, const struct store_result *result)
         if (put(keeper) == 0)
             return;
     }
+    if (result->error == STORE_LOCKED && keeper->may_lodge && !keeper->lodged) {
+        keeper->lodged = true;
+        if (put(keeper) == 0)
+            return;
+    }
     remember_unsaved(keeper);
     keeper_failure(&why, "the sign-in could not be kept", result);
     tell(keeper, result->error, &why);
@@ -343,7 +359,7 @@ static int put(struct keeper *keeper)
 {
     struct store *store;
     struct store_key key = key_of(keeper);
-    int r = stores_find(keeper->conductor->stores, keeper->profile->store, &store);
+    int r = find_store(keeper, &store);
     return r < 0 ? r
                  : store_put(store, &key, keeper->value, keeper->any ? STORE_ANY : keeper->version, on_saved, keeper,
                              &keeper->call);
@@ -355,6 +371,7 @@ int keeper_save(struct keeper *keeper, const struct credential *credential, bool
     keeper->arg = arg;
     keeper->any = any;
     keeper->again = false;
+    keeper->lodged = keeper->lodged && !any; /* a new one is for the store itself */
     int r = credential_copy(credential, &keeper->saving);
     (void)snprintf(keeper->saving.sender, sizeof(keeper->saving.sender), "%s",
                    r == 0 && credential->sending ? keeper->conductor->self : "");
@@ -404,7 +421,77 @@ int keeper_drop(struct keeper *keeper, keeper_fn *fn, void *arg)
     keeper->fn = fn;
     keeper->arg = arg;
     keeper->again = false;
+    keeper->lodged = false; /* a lodger has gone already */
     return drop(keeper, SECRET_REFRESH_TOKEN);
+}
+
+/* ---- from memory to the store ---- */
+
+static void on_moved(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct failure why;
+    keeper->call = NULL;
+    if (result->error)
+        keeper_failure(&why, "the sign-in could not be kept", result);
+    tell(keeper, result->error, &why);
+}
+
+static bool is_other(const struct keeper *keeper, const struct secret *there)
+{
+    struct credential credential;
+    if (credential_read(there, &credential) < 0)
+        return false;
+    bool other = *credential.identity.subject && !same_person(&credential, &keeper->saving);
+    credential_clear(&credential);
+    return other;
+}
+
+static void on_opened(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct failure why;
+    int error = result->error == STORE_MISSING || result->error == STORE_BOUND ? 0 : result->error;
+    keeper->call = NULL;
+    if (error == 0 && result->error == 0 && is_other(keeper, result->value))
+        error = -EPERM;
+    keeper->version = result->error == STORE_BOUND && result->version == 0 ? STORE_ANY : result->version;
+    struct store *store;
+    struct store_key key = key_of(keeper);
+    if (error == 0)
+        error = find_store(keeper, &store);
+    if (error == 0)
+        error = store_put(store, &key, keeper->value, keeper->version, on_moved, keeper, &keeper->call);
+    if (error == 0)
+        return;
+    if (result->error)
+        keeper_failure(&why, "the store cannot be asked", result);
+    else
+        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-error));
+    tell(keeper, error, &why);
+}
+
+static void on_lodger(void *arg, const struct store_result *result)
+{
+    struct keeper *keeper = arg;
+    struct failure why;
+    int error = result->error ? result->error : credential_read(result->value, &keeper->saving);
+    keeper->call = NULL;
+    keeper->lodged = false;
+    if (error == 0) {
+        keeper->value = secret_ref(result->value);
+        error = get(keeper, on_opened, keeper->fn, keeper->arg);
+    }
+    if (error == 0)
+        return;
+    keeper_failure(&why, "the sign-in in memory could not be read", &(struct store_result){.error = error});
+    tell(keeper, error, &why);
+}
+
+int keeper_settle(struct keeper *keeper, keeper_fn *fn, void *arg)
+{
+    keeper->lodged = keeper->quiet = true;
+    return get(keeper, on_lodger, fn, arg);
 }
 
 void keeper_end(struct keeper *keeper)

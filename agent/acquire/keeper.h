@@ -31,6 +31,8 @@ struct keeper {
     uint64_t version; /* of it, or of what is there; 0: nothing; STORE_ANY: not known */
     struct credential saving;
     struct secret *value; /* of it */
+    bool may_lodge;       /* where the store is locked, a save goes to memory (lodging.h) */
+    bool lodged;          /* what it is at is in memory */
     bool marked;          /* the store has the mark of a renewal of ours: what comes of it is still to be kept */
     bool any, again;      /* a save: whatever is there; it was tried once already */
     struct store_call *call;
@@ -49,6 +51,9 @@ int keeper_drop(struct keeper *, keeper_fn *, void *arg);
 bool keeper_other_renews(struct keeper *);
 /* Whether the store holds a version other than `version`: 0 (then `held` is it), or STORE_MISSING. */
 int keeper_newer(struct keeper *, keeper_fn *, void *arg);
+/* Moves a sign-in that lodges in memory to its own store: 0; -EPERM: somebody else is signed in there; STORE_MISSING:
+ * there is none in memory; or why not now. */
+int keeper_settle(struct keeper *, keeper_fn *, void *arg);
 void keeper_end(struct keeper *); /* cancels, and wipes */
 
 /* Takes note of who signed in, and that the store was asked. NULL: nobody. */

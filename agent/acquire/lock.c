@@ -1,6 +1,7 @@
 #include "acquire/lock.h"
 
 #include "acquire/flight.h"
+#include "acquire/import.h"
 #include "acquire/inquiry.h"
 #include "acquire/rotation.h"
 #include "acquire/signin.h"
@@ -139,6 +140,8 @@ static void ground_flight(struct flight *flight, const struct failure *why)
     }
     if (flight->op == GRANT_LOGIN)
         login_landed(flight, NULL, why);
+    else if (flight->op == GRANT_IMPORT)
+        import_landed(flight, NULL, why);
     else if (flight->op == GRANT_INSPECT)
         inspection_landed(flight, NULL, why);
     else if (flight->op == GRANT_ROTATE)

@@ -151,14 +151,20 @@ int conductor_answer(struct conductor *conductor, const char *session, struct sp
     return r;
 }
 
-bool login_accepts(const struct flight *flight, const struct identity *identity)
+bool login_knows(const struct flight *flight, const struct identity *identity)
 {
     const struct identity *known = flight->holder->identity;
-    if (!known || !*known->subject || flight->login->switch_account)
-        return true;
+    if (!known || !*known->subject)
+        return false;
     bool issuer = strcmp(known->issuer, identity->issuer) == 0 ||
                   (profile_is_b2c(flight->profile) && b2c_same_tenant(known->issuer, identity->issuer));
     return issuer && strcmp(known->subject, identity->subject) == 0;
+}
+
+bool login_accepts(const struct flight *flight, const struct identity *identity)
+{
+    const struct identity *known = flight->holder->identity;
+    return !known || !*known->subject || flight->login->switch_account || login_knows(flight, identity);
 }
 
 /* The sign-in's access token is the profile's first one. */
@@ -220,7 +226,7 @@ static void forget(struct conductor *conductor, struct holder *holder)
     struct failure why;
     failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "signed out");
     conductor_drop(conductor, holder, &why);
-    conductor_forget_sign_in(holder);
+    conductor_forget_sign_in(conductor, holder);
     holder->looked = true;
 }
 

@@ -56,6 +56,8 @@ int login_ask(struct flight *);
 bool login_type(struct flight *, struct secret *);
 
 /* Called by the flight: is this the person that the profile knows? */
+bool login_knows(const struct flight *, const struct identity *);
+/* The same, or may it be another one? */
 bool login_accepts(const struct flight *, const struct identity *);
 /* Called by the conductor when a flight of LOGIN or REVOKE has ended. */
 void login_landed(struct flight *, struct tokens *, const struct failure *);

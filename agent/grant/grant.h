@@ -19,8 +19,17 @@
 
 struct json_object;
 struct metadata;
+struct parcel;
 
-enum grant_op { GRANT_ACQUIRE = 1, GRANT_LOGIN = 2, GRANT_REVOKE = 4, GRANT_ROTATE = 8, GRANT_INSPECT = 16 };
+enum grant_op {
+    GRANT_ACQUIRE = 1,
+    GRANT_LOGIN = 2,
+    GRANT_REVOKE = 4,
+    GRANT_ROTATE = 8,
+    GRANT_INSPECT = 16,
+    GRANT_IMPORT = 32, /* of the conductor, for every grant with a LOGIN (grant/importing.h) */
+    GRANT_SETTLE = 64, /* no machine: a sign-in in memory goes to its store (acquire/lodging.h) */
+};
 
 enum step_kind {
     STEP_METADATA, /* the authority's metadata -> answer.metadata; a profile that names every endpoint never asks */
@@ -139,6 +148,7 @@ struct input {
     environment_fn *environment;   /* NULL: there is none */
     const char *token;             /* INSPECT: the access token in question */
     bool switch_account;           /* LOGIN: it may be another person than the one who is remembered */
+    const struct parcel *parcel;   /* IMPORT: what was brought */
 };
 
 /* A key that only this grant knows. */

@@ -42,7 +42,9 @@ static int start(void *state, enum grant_op op, const struct input *input, const
     case GRANT_REVOKE:
         return revocation_start(&self->revocation, input, ret);
     case GRANT_ROTATE:
-    case GRANT_INSPECT: /* is a machine of its own */
+    case GRANT_INSPECT: /* these are none of its own */
+    case GRANT_IMPORT:
+    case GRANT_SETTLE:
         break;
     }
     return -EINVAL;

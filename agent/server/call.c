@@ -221,6 +221,7 @@ struct call *call_free(struct call *call)
     login_cancel(&call->login);
     logout_cancel(&call->logout);
     rotation_cancel(&call->rotation);
+    import_cancel(&call->import);
     inspection_cancel(&call->inspection);
     verification_cancel(call->verification);
     errand_cancel(call->errand);

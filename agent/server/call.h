@@ -4,6 +4,7 @@
 #pragma once
 
 #include "acquire/errand.h"
+#include "acquire/import.h"
 #include "acquire/inquiry.h"
 #include "acquire/lock.h"
 #include "acquire/rotation.h"
@@ -33,6 +34,7 @@ struct call {
     struct login login;
     struct logout logout;
     struct rotation rotation;
+    struct import import;
     struct inspection inspection;
     bool remote; /* show: the authority is asked */
     struct verification *verification;
@@ -90,6 +92,7 @@ void method_list_secrets(struct call *, json_object *);
 void method_set_secret(struct call *, json_object *);
 void method_move_secrets(struct call *, json_object *);
 void method_rotate(struct call *, json_object *);
+void method_import(struct call *, json_object *);
 void method_lock(struct call *, json_object *);
 void method_unlock(struct call *, json_object *);
 void method_status(struct call *, json_object *);

@@ -73,6 +73,7 @@ void cache_remove(struct cache *cache, struct holder *holder)
     free(holder->policy);
     free(holder->refused);
     holder_forget_unsaved(holder);
+    timer_stop(&holder->lodging);
     free(holder->signed_out);
     free(holder);
 }

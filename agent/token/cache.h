@@ -65,6 +65,9 @@ struct holder {
     uint64_t awaited;           /* the version of the store in which another agent renews it ... */
     int64_t await_until_ms;     /* ... who is waited for until then */
     struct box *unsaved_sealed; /* its token while the agent is locked */
+    bool lodged;                /* its sign-in is in the memory store, until its own opens (acquire/lodging.h) */
+    struct timer lodging;       /* when that is looked at, for: */
+    struct conductor *host;
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */

@@ -105,6 +105,7 @@
 #define LIMIT_END_MS        5000  /* an agent that is asked to end waits for the renewal under way */
 #define LIMIT_OWNER         63    /* who renews a sign-in, as a text */
 #define LIMIT_RENEWAL_MS    45000 /* another agent's renewal: its exchange, and keeping what came */
+#define LODGING_LOOK_MS     10000 /* how often a locked store is tried that a sign-in waits for */
 #define RENEWAL_LOOK_MS     100   /* how often the store is looked at meanwhile */
 #define LIMIT_STORE_FRAME   (LIMIT_SECRET + 8192)
 #define LIMIT_STORE_MS      10000  /* a store's answer */
@@ -135,6 +136,7 @@
 #define LIMIT_FORM              (512 * 1024) /* a request body: a refresh token, each byte escaped, and more */
 #define LIMIT_TOKEN             (100 * 1024) /* an access token: a reply holds it twice, beside scopes and more */
 #define LIMIT_LIFETIME_S        (366L * 24 * 3600)
+#define LIMIT_EPOCH_S           253402300799L            /* a time that is believed: the year 9999 */
 #define LIMIT_END_S             (100 * LIMIT_LIFETIME_S) /* the farthest end of a token that is told */
 #define LIMIT_HTTP_MS           30000                    /* default for one request */
 #define LIMIT_HTTP_IN_FLIGHT    1024
@@ -180,6 +182,7 @@
 #define LIMIT_BACKOFF_FIRST_MS   1000
 #define LIMIT_BACKOFF_MS         300000
 #define LIMIT_LOGINS             32 /* sign-ins at once */
+#define LIMIT_IMPORTS            4  /* that are brought to one profile at once */
 #define LIMIT_WAITERS            16384
 #define DEFAULT_MIN_VALID_S      300
 #define DEFAULT_LIFETIME_S       300  /* of a token whose authority does not say it: asking again costs little */
