@@ -1,8 +1,8 @@
 #include "acquire/keeper.h"
 
 #include "acquire/lock.h"
-#include "authority/b2c.h"
 #include "acquire/lodging.h"
+#include "authority/b2c.h"
 #include "cleanup.h"
 #include "json.h"
 #include "log.h"

@@ -107,7 +107,7 @@ void report_profile(const struct conductor *conductor, const struct profile *pro
         ret->state = "locked";
     (void)report_end(profile, holder, ret->warning);
     report_waiting(find_call(conductor, profile, holder), ret);
-    if (holder && holder->lodged && !*ret->waiting)
+    if (holder && holder->lodged) /* whatever it is at: nobody is asked for it */
         (void)snprintf(ret->waiting, sizeof(ret->waiting),
                        "its store is locked: the sign-in is in memory alone, and goes there when that opens");
     if (!holder)
