@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "dialect.h"
+#include "environment.h"
 #include "grant/grant.h"
 #include <errno.h>
 
@@ -15,6 +16,47 @@ static size_t known_keys(const struct grant *grant, const char **ret, size_t siz
     return count;
 }
 
+/* What a platform sets for a workload's identity stands for these settings: env:NAME, and for each key that one. */
+static const struct platform {
+    int key;
+    const char *name, *usual;
+} platforms[] = {
+    {KEY_AUTHORITY, "AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com"},
+    {KEY_TENANT, "AZURE_TENANT_ID", NULL},
+    {KEY_CLIENT_ID, "AZURE_CLIENT_ID", NULL},
+    {KEY_USERNAME, "AZURE_USERNAME", NULL},
+    {KEY_CLIENT_ASSERTION_FILE, "AZURE_FEDERATED_TOKEN_FILE", NULL},
+    {KEY_CLIENT_CERTIFICATE, "AZURE_CLIENT_CERTIFICATE_PATH", NULL},
+};
+
+/* 0 and *value replaced where it is one of these; -EINVAL; -ENOMEM. */
+static int look_up(struct profile *profile, int key, char **value, char why[static LIMIT_TEXT])
+{
+    static const char prefix[] = "env:";
+    const struct platform *known = NULL;
+    if (strncmp(*value, prefix, sizeof(prefix) - 1) != 0)
+        return 0;
+    for (size_t i = 0; i < ELEMENTS(platforms); i++)
+        known = platforms[i].key == key ? &platforms[i] : known;
+    if (!known)
+        return 0;
+    if (strcmp(*value + sizeof(prefix) - 1, known->name) != 0)
+        return key_problem(why, "can be taken from the environment as env:%s alone; write the value itself",
+                           known->name);
+    const char *found = environment_setting(known->name);
+    if (!found || !*found)
+        found = known->usual;
+    if (!found)
+        return key_problem(why,
+                           "is env:%s, and that was not in the agent's environment when it started; start the agent "
+                           "where the platform sets it, or write the value itself",
+                           known->name);
+    if (strlen(found) > profile_keys[key].maximum)
+        return key_problem(why, "is longer in the environment than %zu bytes", profile_keys[key].maximum);
+    *value = profile_text(profile, span_of(found));
+    return *value ? 0 : -ENOMEM;
+}
+
 static int read_common(struct reader *reader)
 {
     struct profile *profile = reader->profile;
@@ -26,7 +68,9 @@ static int read_common(struct reader *reader)
         char *value = profile_text(profile, pair->value);
         if (!value)
             return -ENOMEM;
-        int r = profile_keys[i].read(&profile_keys[i], profile, value, why);
+        int r = look_up(profile, i, &value, why);
+        if (r == 0)
+            r = profile_keys[i].read(&profile_keys[i], profile, value, why);
         if (r == -EINVAL)
             r = reader_problem(reader, profile, pair->line, profile_keys[i].name, "%s", why);
         if (r < 0)

@@ -32,6 +32,9 @@ int environment_keep(void);
 struct secret *environment_secret(const char *name);
 /* The same as bytes, for a grant that reads what its platform put there (grant.h). */
 struct span environment_value(const char *name);
+/* What a platform says in a variable that may stand for a setting (config_profile.c): no secret, so it is there while
+ * the agent is locked too. NULL: it was not set, or not mentioned. */
+const char *environment_setting(const char *name);
 void environment_forget(void);             /* drops them all */
 int environment_lock(struct seal *);       /* seals them: 0, or -ENOMEM: not all */
 int environment_unlock(struct seal_key *); /* the same */

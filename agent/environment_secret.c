@@ -8,8 +8,24 @@ static struct kept {
     struct kept *next;
     struct secret *secret; /* one of both */
     struct box *sealed;
+    char *setting; /* the same, where the name may stand for a setting */
     char name[LIMIT_ENV_NAME + 1];
 } * kept;
+
+/* As AKS and other platforms of Azure set them; each stands for one key (config_profile.c). */
+static bool is_setting(const char *name)
+{
+    static const char *const names[] = {"AZURE_AUTHORITY_HOST",
+                                        "AZURE_TENANT_ID",
+                                        "AZURE_CLIENT_ID",
+                                        "AZURE_USERNAME",
+                                        "AZURE_FEDERATED_TOKEN_FILE",
+                                        "AZURE_CLIENT_CERTIFICATE_PATH"};
+    for (size_t i = 0; i < ELEMENTS(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
 
 static int keep_one(char *entry)
 {
@@ -20,12 +36,15 @@ static int keep_one(char *entry)
     value++;
     struct kept *one = calloc(1, sizeof(*one));
     int r = one ? secret_new(value, strlen(value), &one->secret) : -ENOMEM;
+    if (r == 0) {
+        memcpy(one->name, name, length);
+        one->setting = is_setting(one->name) ? strdup(value) : NULL;
+    }
     explicit_bzero(value, strlen(value));
     if (r < 0) {
         free(one);
         return r;
     }
-    memcpy(one->name, name, length);
     one->next = kept;
     kept = one;
     return 0;
@@ -55,6 +74,14 @@ struct secret *environment_secret(const char *name)
     return NULL;
 }
 
+const char *environment_setting(const char *name)
+{
+    for (struct kept *one = kept; one; one = one->next)
+        if (strcmp(one->name, name) == 0)
+            return one->setting;
+    return is_setting(name) ? getenv(name) : NULL; /* `config check` reads where its caller is */
+}
+
 struct span environment_value(const char *name)
 {
     struct secret *secret = environment_secret(name);
@@ -68,6 +95,7 @@ void environment_forget(void)
         kept = one->next;
         secret_unref(one->secret);
         box_free(one->sealed);
+        free(one->setting);
         free(one);
     }
 }

@@ -25,13 +25,23 @@ static const char *check_ascii(const char *value)
     return NULL;
 }
 
+/* The name of a variable that a platform sets, for a setting that may be taken from there */
+static bool is_variable(const char *value, const char *name)
+{
+    return strncmp(value, "env:", strlen("env:")) == 0 && strcmp(value + strlen("env:"), name) == 0;
+}
+
 static const char *check_authority(const char *value)
 {
-    return uri_is_safe(value) ? NULL : "an https address, or http to a literal loopback address";
+    return is_variable(value, "AZURE_AUTHORITY_HOST") || uri_is_safe(value)
+               ? NULL
+               : "an https address, or http to a literal loopback address";
 }
 
 static const char *check_tenant(const char *value)
 {
+    if (is_variable(value, "AZURE_TENANT_ID"))
+        return NULL;
     for (const char *p = value; *p; p++)
         if (!isascii(*p) || !(isalnum((unsigned char)*p) || *p == '-' || *p == '.'))
             return "a tenant's id, or its domain: letters, digits, dots and dashes";
@@ -53,6 +63,11 @@ static const char *check_secret(const char *value)
 static const char *check_path(const char *value)
 {
     return value[0] == '/' || (value[0] == '~' && value[1] == '/') ? NULL : "a whole path: it begins with / or ~/";
+}
+
+static const char *check_assertion(const char *value)
+{
+    return is_variable(value, "AZURE_FEDERATED_TOKEN_FILE") ? NULL : check_path(value);
 }
 
 static const char *check_resource(const char *value)
@@ -95,7 +110,7 @@ static const struct {
                                   check_path},
     [FIELD_CLIENT_KEY] = {"client_key", "--client-key", "Path of the client's private key", check_path},
     [FIELD_CLIENT_ASSERTION_FILE] = {"client_assertion_file", "--client-assertion-file",
-                                     "Path of the federated assertion", check_path},
+                                     "Path of the federated assertion", check_assertion},
     [FIELD_USERNAME] = {"username", "--username", "User name", check_ascii},
     [FIELD_PASSWORD] = {"password", "--password", "Where the password is " SOURCES "; - to be asked for it by login",
                         check_secret},

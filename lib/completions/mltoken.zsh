@@ -45,7 +45,7 @@ _mltoken() {
         unlock) _arguments $global '--new[set the passphrase of the sealed files]' ;;
         exec) _arguments $global '*--env[variable]:name' '1:profile:_mltoken_profiles' '*::command:_normal' ;;
         config) _arguments $global '1:what:(new import-mlserver check path)' '--profile[name]:name' \
-            '--from[system]:system:(azure-openai azureml azure-management entra b2c mlserver mlserver-entra keycloak scim)' \
+            '--from[system]:system:(azure-openai azureml azure-management entra workload-identity b2c mlserver mlserver-entra keycloak scim)' \
             '--list[print what there is to begin from]' \
             '--grant[grant]:grant:(authorization_code azure_key azureml_key azureml_token client_credentials device_code jwt_bearer managed_identity mlserver on_behalf_of password static token_exchange)' \
             '--authority[issuer]:url' '--tenant[tenant]:tenant' '--policy[user flow]:policy' '--client-id[id]:id' \

@@ -54,7 +54,8 @@ def test_every_template_makes_a_profile_that_is_fine(home, mltoken):
             result = new(mltoken, *args)
         result.ok()
         assert result.err.startswith("next: mltoken ") and f"p{i}" in result.err
-        check = mltoken("config", "check")
+        check = mltoken("config", "check", env={"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": "x",
+                                                "AZURE_FEDERATED_TOKEN_FILE": "/var/run/token"})
         assert check.code == 0, (template, check.out, check.err, text(home))
     written = text(home)
     for i, template in enumerate(listed):
@@ -74,6 +75,8 @@ PROOFS = {"certificate": (["--client-certificate", "/c.pem"], {"client_certifica
                                   {"client_certificate = /c.pem", "client_key    = ~/k.pem"}),
           "key": (["--client-key", "/k.pem"], {"client_key    = /k.pem"}),
           "assertion": (["--client-assertion-file", "/var/run/t"], {"client_assertion_file = /var/run/t"}),
+          "a platform's assertion": (["--client-assertion-file", "env:AZURE_FEDERATED_TOKEN_FILE"],
+                                     {"client_assertion_file = env:AZURE_FEDERATED_TOKEN_FILE"}),
           "file": (["--client-secret", "file:/x"], {"client_secret = file:/x"}),
           "nothing said": ([], {"client_secret = stored"})}
 
@@ -86,7 +89,7 @@ def test_how_the_client_proves_who_it_is(home, mltoken, proof):
     assert lines <= set(written)
     assert ("client_secret = stored" in written) == (proof == "nothing said")
     assert ("mltoken secret set azure-openai client_secret" in result.err) == (proof == "nothing said")
-    mltoken("config", "check").ok()
+    mltoken("config", "check", env={"AZURE_FEDERATED_TOKEN_FILE": "/var/run/token"}).ok()
 
 
 def test_the_next_line_leads_to_a_token(authority, home, start_agent, mltoken):
@@ -121,6 +124,8 @@ WRONG = {"system": (["--from", "azure"], "azure-openai"),
                                "hunter2MARK"], "not the secret"),
          "a relative path": (["--from", "azure-openai", "--tenant", "t", "--client-id", "x", "--client-key", "k.pem"],
                              "whole path"),
+         "another variable": (["--from", "azure-openai", "--tenant", "t", "--client-id", "x", "--client-assertion-file",
+                               "env:TOKEN_FILE"], "whole path"),
          "two lines": (["--from", "azure-openai", "--tenant", "t", "--client-id", "x\n[agent]"], "one line"),
          "tenant": (["--from", "azure-openai", "--tenant", "a b", "--client-id", "x"], "letters"),
          "no use": (["--from", "azure-openai", "--tenant", "t", "--client-id", "x", "--username", "a"], "means nothing"),

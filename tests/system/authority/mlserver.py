@@ -49,7 +49,7 @@ class MlServerEndpoints:
 
     def _mls_pair(self, client, family):
         now, life = time.time(), client.token_lifetime
-        value = self._access_token("mlserver", client, self.store.users[family.user], [], "mlserver", "mlserver", now, life)
+        value = self._access_token(self.keys, "mlserver", client, self.store.users[family.user], [], "mlserver", "mlserver", now, life)
         self.store.access_tokens[value] = AccessToken(value, "mlserver", family.user, "", None, "mlserver", now + life,
                                                       now, family.id)
         family.access.append(value)
