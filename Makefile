@@ -38,7 +38,7 @@ KEYRING_SRC := $(wildcard agent/store/keyring*.c)
 CLI_SRC    := $(wildcard agent/cli/*.c)
 # the module, which runs inside of others' programs; its two programs have sources of their own
 PAM_SRC    := $(filter-out pam/import%,$(wildcard pam/*.c))
-PAM_COMMON := $(addprefix lib/common/,base64url.c buffer.c ini.c lines.c socket_path.c text.c)
+PAM_COMMON := $(addprefix lib/common/,base64url.c buffer.c ini.c lines.c text.c)
 IMPORT_SRC := $(wildcard pam/import*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)

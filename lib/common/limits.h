@@ -200,3 +200,25 @@
 #define LIMIT_LOGIN_GROUPS   200  /* groups that are told, and so many roles: with the rest, fields of one line */
 #define LIMIT_LOGIN_SAY_MS   5000 /* a module that does not read what it is told */
 #define DEFAULT_LOGIN_WAIT_S 100
+
+/* the PAM module itself */
+#define LIMIT_PAM_CONFIG         (64 * 1024) /* pam.conf */
+#define LIMIT_PAM_MAP            (4 * 1024 * 1024)
+#define LIMIT_PAM_MAP_LINE       4096
+#define LIMIT_PAM_VALUE          1024 /* one key's */
+#define LIMIT_PAM_LIST           32   /* elements of one */
+#define LIMIT_PAM_WAIT_S         600
+#define LIMIT_PAM_PROMPT         511   /* PAM_MAX_MSG_SIZE, without its NUL */
+#define LIMIT_PAM_QUIET_MS       20000 /* without a prompt, which is the only way to see that the person is still there */
+#define LIMIT_PAM_SAID           50    /* lines of a helper's standard error that are logged */
+#define LIMIT_PAM_GRACE_MS       500   /* for a helper that was told to stop */
+#define LIMIT_PAM_END_MS         2000      /* for a helper that has told its result */
+#define LIMIT_PAM_PASSWD         (1 << 20) /* one entry of the user database */
+#define LIMIT_PAM_ATTEMPTS       64        /* that are counted for one source */
+#define LIMIT_PAM_SWEEP          4096      /* files looked at */
+#define LIMIT_HANDOFF_MS         300000    /* from auth to open_session */
+#define LIMIT_HANDOFF_END_MS     3000      /* giving the tokens to the agent */
+#define LIMIT_EXPORT             (16 * 1024)
+#define DEFAULT_PAM_WAIT_S       100 /* below the 120 s that sshd gives */
+#define DEFAULT_PAM_LOGIN_WAIT_S 50  /* below the 60 s that login gives */
+#define DEFAULT_PAM_MIN_UID      1000

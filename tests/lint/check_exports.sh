@@ -19,6 +19,16 @@ for list in exported described mapped; do
     diff -u "$work/declared" "$work/$list" >&2 || { echo "exports: $list is not what mltoken.h declares" >&2; status=1; }
 done
 
+# the PAM module is a guest: what it exports is what PAM calls
+nm -D --defined-only "$build/pam_mltoken.so" | awk '{ print $2, $3 }' | sort > "$work/module"
+for phase in acct_mgmt authenticate close_session open_session setcred; do echo "T pam_sm_$phase"; done > "$work/phases"
+diff -u "$work/phases" "$work/module" >&2 || { echo "exports: pam_mltoken.so exports something else than pam_sm_*" >&2; status=1; }
+# ... and what it calls leaves the process alone
+for name in alarm setitimer signal getenv longjmp wait wait3 exit abort openlog chroot setenv putenv setlocale pthread_create system popen; do
+    ! nm -D --undefined-only "$build/pam_mltoken.so" | grep -qE " $name(@|\$)" ||
+        { echo "exports: pam_mltoken.so calls $name(), which is not for a guest" >&2; status=1; }
+done
+
 # every constant of the header has its line in the page
 sed -n 's/^#define \(MLTOKEN_E[A-Z]*\) .*/\1/p' lib/mltoken.h > "$work/constants"
 while read -r name; do

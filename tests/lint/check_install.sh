@@ -21,6 +21,7 @@ opt/there/lib/libmltoken.a
 opt/there/lib/libmltoken.so
 opt/there/lib/libmltoken.so.0
 opt/there/lib/pkgconfig/mltoken.pc
+opt/there/lib/security/pam_mltoken.so
 opt/there/libexec/mltoken/mltoken-agent-main
 opt/there/libexec/mltoken/mltoken-pam-login
 opt/there/libexec/mltoken/mltoken-store-file

@@ -18,5 +18,6 @@ needs mltoken-agent-main libcurl libjson-c libcrypto libssl libsodium libc ld-li
 needs mltoken-pam-login libcurl libjson-c libcrypto libssl libsodium libc ld-linux-x86-64
 needs mltoken-store-file libsodium libjson-c libc ld-linux-x86-64
 needs mltoken-store-keyring libsecret-1 libgio-2.0 libgobject-2.0 libglib-2.0 libjson-c libc ld-linux-x86-64
+needs pam_mltoken.so libpam libc ld-linux-x86-64
 needs libmltoken.so.0 libjson-c libc ld-linux-x86-64
 exit $status
