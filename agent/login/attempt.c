@@ -206,8 +206,8 @@ static int write_done(struct attempt *attempt, const struct tokens *tokens, int6
     return r == -EBADMSG ? r : write_tokens(attempt, tokens, expires_at, access);
 }
 
-/* A line holds so much and no more: first the groups are left out, which then count as not known; then the access
- * token, where the agent can get another. */
+/* A line holds so much and no more: first the access token is left out, where the agent can get another; then the
+ * groups, which then count as not known. */
 static void on_landed(void *arg, const struct tokens *tokens, int64_t expires_at)
 {
     struct attempt *attempt = arg;
@@ -218,11 +218,12 @@ static void on_landed(void *arg, const struct tokens *tokens, int64_t expires_at
              "the authority sent no id_token, so nobody knows who signed in; is this client allowed the scope openid?");
         return;
     }
+    bool renewable = tokens->refresh_token != NULL;
     int r = write_done(attempt, tokens, expires_at, true, true);
+    if (r == -EMSGSIZE && renewable)
+        r = write_done(attempt, tokens, expires_at, true, false);
     if (r == -EMSGSIZE)
-        r = write_done(attempt, tokens, expires_at, false, true);
-    if (r == -EMSGSIZE && tokens->refresh_token)
-        r = write_done(attempt, tokens, expires_at, false, false);
+        r = write_done(attempt, tokens, expires_at, false, !renewable);
     if (r == -EBADMSG)
         fail(attempt, FAILING_UNTRUSTED, "the id_token's issuer or subject is no plain text");
     else if (r < 0)

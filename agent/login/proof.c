@@ -61,7 +61,7 @@ static int read_token(struct buffer *token, int64_t wait_ms)
     }
     while (token->length > 0 && strchr(" \t\r\n", token->data[token->length - 1]))
         token->data[--token->length] = '\0';
-    return forget_input();
+    return 0;
 }
 
 static bool names_audience(json_object *claims, const char *wanted)
@@ -170,8 +170,12 @@ static int run(struct proof *proof, struct config *config, struct profile *profi
     _cleanup_buffer_ struct buffer token = BUFFER(LIMIT_JWS + 4096);
     int64_t began = clock_boot_ms();
     int r = parts_open(&proof->parts, config);
-    if (r == 0)
+    if (r == 0) {
+        int forgotten;
         r = read_token(&token, proof->wanted->wait_ms);
+        forgotten = forget_input();
+        r = forgotten < 0 ? forgotten : r;
+    }
     if (r == -EMSGSIZE) {
         fail(proof, FAILING_UNTRUSTED, "the token is too long");
         return 0;

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 
+#define MARK "MLTOKEN_PAM_LOGIN=anew" /* it was executed anew, and is not so again */
+
 static const char *const always[] = {SURROUNDINGS_PATH, SURROUNDINGS_TUNABLES};
 
 /* Whether a variable may stay as it is: nothing that a library would open, connect to or load. */
@@ -33,21 +35,25 @@ static bool may_stay(const char *entry, bool terminal)
 
 static int clean_environment(char *const argv[], bool terminal)
 {
-    const char *kept[ELEMENTS(always) + 16] = {SURROUNDINGS_PATH, SURROUNDINGS_TUNABLES};
-    size_t count = ELEMENTS(always), found = 0;
-    bool clean = true;
+    const char *kept[ELEMENTS(always) + 16] = {SURROUNDINGS_PATH, SURROUNDINGS_TUNABLES, MARK};
+    size_t count = ELEMENTS(always) + 1, found = 0;
+    bool clean = true, anew = false;
     for (char **entry = environ; *entry; entry++) {
         bool ours = false;
         for (size_t i = 0; i < ELEMENTS(always) && !ours; i++)
             ours = strcmp(*entry, always[i]) == 0;
         found += ours;
-        if (!ours && may_stay(*entry, terminal) && count + 1 < ELEMENTS(kept))
+        if (strcmp(*entry, MARK) == 0)
+            anew = true;
+        else if (!ours && may_stay(*entry, terminal) && count + 1 < ELEMENTS(kept))
             kept[count++] = *entry;
         else if (!ours)
             clean = false;
     }
     if (clean && found == ELEMENTS(always))
         return 0;
+    if (anew)
+        return -ELOOP;
     (void)execve("/proc/self/exe", argv, (char *const *)(uintptr_t)kept);
     return -errno;
 }
