@@ -60,7 +60,7 @@ static void spin(int64_t ms)
 /* Until it is told, for 10 s at most. */
 __attribute__((unused)) static void wait_for(struct told *told)
 {
-    for (int i = 0; i < 1000 && !told->count; i++)
+    for (int i = 0; i < 6000 && !told->count; i++)
         spin(10);
     assert_int_equal(1, told->count);
 }

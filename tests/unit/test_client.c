@@ -116,7 +116,7 @@ static void test_event_loop(void **state)
         assert_int_equal(mltoken_process(handle, &event), 0);
         struct pollfd fd = {.fd = mltoken_fd(handle), .events = (short)mltoken_events(handle)};
         if (event == MLTOKEN_NOTHING)
-            assert_int_equal(poll(&fd, 1, 10000), 1);
+            assert_int_equal(poll(&fd, 1, 60000), 1);
     } while (event == MLTOKEN_NOTHING);
     assert_int_equal(event, MLTOKEN_TOKEN);
     assert_int_equal(mltoken_events(handle), 0);

@@ -16,7 +16,7 @@
 
 #include "http_server.h"
 
-#define SLOW_LOOKUP_MS 3000
+#define SLOW_LOOKUP_MS 20000
 
 static struct loop *loop;
 static struct http *http;
@@ -180,7 +180,7 @@ static void exchanges(void **state)
 static void faults(void **state)
 {
     (void)state;
-    expect((struct ask){.path = "/hang", .timeout_ms = 200}, -ETIMEDOUT, true, "no answer within 0.2 s");
+    expect((struct ask){.path = "/hang", .timeout_ms = 1000}, -ETIMEDOUT, true, "no answer within 1 s");
     expect((struct ask){.path = "/reset"}, -ENOTCONN, true, "connection was lost");
     expect((struct ask){.path = "/drop", .method = "POST", .body = "x"}, -ENOTCONN, true, "connection was lost");
     expect((struct ask){.path = "/short"}, -ENOTCONN, true, "connection was lost");
@@ -377,14 +377,14 @@ static void many_at_once(void **state)
 {
     enum { MANY = 200 };
     static struct result results[MANY];
-    struct ask ask = {.path = "/slow/200", .method = "POST", .body = "x"};
+    struct ask ask = {.path = "/slow/3000", .method = "POST", .body = "x"};
     int left = 0;
     (void)state;
     int64_t start = clock_boot_ms();
     for (size_t i = 0; i < MANY; i++)
         assert_int_equal(begin(&ask, &results[i], &left), 0);
     assert_int_equal(loop_run(loop), 0);
-    print_message("200 at once, each 200 ms: %lld ms\n", (long long)(clock_boot_ms() - start));
+    print_message("200 at once, each 3 s: %lld ms\n", (long long)(clock_boot_ms() - start));
     for (size_t i = 0; i < MANY; i++) {
         assert_int_equal(results[i].told, 1);
         assert_int_equal(results[i].error, 0);

@@ -96,7 +96,7 @@ static void test_unread(void **state)
     assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
     assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0); /* a write that finds no room would wait */
     log_open(true, false);
-    (void)alarm(20);
+    (void)alarm(120);
     log_event(LOG_LEVEL_INFO, "long", "A", value, "B", value, NULL);
     log_event(LOG_LEVEL_INFO, "lost", NULL);
     (void)alarm(0);

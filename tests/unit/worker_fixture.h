@@ -92,7 +92,7 @@ static inline void begin_read(struct result *result, const char *path, enum work
 {
     *result = (struct result){0};
     outstanding++;
-    assert_int_equal(0, worker_read(worker, path, rule, maximum, 10000, on_result, result, &result->job));
+    assert_int_equal(0, worker_read(worker, path, rule, maximum, 60000, on_result, result, &result->job));
 }
 
 static inline void begin(struct result *result, char *const argv[], size_t maximum, int64_t timeout_ms)
@@ -107,14 +107,14 @@ static inline void run_shell(struct result *result, const char *script, size_t m
 {
     char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
     begin(result, argv, maximum, timeout_ms);
-    assert_int_equal(0, run_for(20000));
+    assert_int_equal(0, run_for(60000));
     assert_int_equal(1, result->told);
 }
 
 static inline void read_file(struct result *result, const char *path, enum worker_rule rule, size_t maximum)
 {
     begin_read(result, path, rule, maximum);
-    assert_int_equal(0, run_for(20000));
+    assert_int_equal(0, run_for(60000));
     assert_int_equal(1, result->told);
 }
 
