@@ -25,7 +25,8 @@ TOP = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("MACHINE_CACHE") or "/var/cache/mltoken-machine")
 SUITE = "bookworm"
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "procps", "python3", "ca-certificates",
-            "libcurl4", "libjson-c5", "libssl3", "libqrencode4", "libsodium23", "libsecret-1-0"]
+            "libcurl4", "libjson-c5", "libssl3", "libqrencode4", "libsodium23", "libsecret-1-0", "openssh-server", "openssh-client",
+            "login", "libpam-runtime"]
 CLONE_NEWNS = 0x20000
 INSIDE = "--inside"
 

@@ -11,6 +11,15 @@ from authority import Authority  # noqa: E402
 from harness import Agent, Command, Home, Varlink  # noqa: E402
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure of PAM's shows what the programs of its place logged."""
+    report = (yield).get_result()
+    place = getattr(item, "funcargs", {}).get("place")
+    if report.when == "call" and report.failed and place:
+        report.sections.append(("the place's log", "\n".join(place.log.lines[-60:])))
+
+
 @pytest.fixture(scope="session")
 def authority_of_session():
     with Authority() as authority:

@@ -23,11 +23,29 @@ SHELL = "READY>"
 HAS_MODULE = os.path.exists(os.path.join(BUILD, "pam_mltoken.so"))
 
 
-class Company:
+class Pages:
+    """What people decide in their browsers."""
+
+    def __init__(self, authority):
+        self.authority = authority
+
+    def codes(self):
+        return self.authority.device_codes()
+
+    def decide(self, known, person="alice", deny=False):
+        """What a person does at the page with the first code after so many known ones. Returns the code."""
+        wait_until(lambda: len(self.codes()) > known)
+        code = self.codes()[known].user_code
+        (self.authority.deny if deny else self.authority.approve)(code, person)
+        return code
+
+
+class Company(Pages):
     """Where the people of the place sign in: the scripted authority, on the place's https port."""
 
     def __init__(self, place, authority):
-        self.place, self.authority, self.listener = place, authority, None
+        super().__init__(authority)
+        self.place, self.listener = place, None
         place.write("/etc/mltoken/ca.pem", open(authority.ca_file, encoding="ascii").read())
         self.up()
 
@@ -42,16 +60,6 @@ class Company:
             self.authority.unlisten(self.listener)
             self.listener = None
         self.authority.drop_connections()
-
-    def codes(self):
-        return self.authority.device_codes()
-
-    def decide(self, known, person="alice", deny=False):
-        """What a person does at the page with the first code that is not among those known. Returns the code."""
-        wait_until(lambda: len(self.codes()) > known)
-        code = self.codes()[known].user_code
-        (self.authority.deny if deny else self.authority.approve)(code, person)
-        return code
 
 
 def profile(client="device", **more):
@@ -68,7 +76,7 @@ def map_lines(subjects=None):
 
 def configure(place, company=None, **keys):
     """pam.conf with these keys of [pam] over the usual ones, the map file, and /etc/pam.d as Debian has it."""
-    pam = {"profile": "company", "map": MAP, "rate": "100/1m", **keys}
+    pam = {"profile": "company", "map": MAP, "rate": "no", **keys}
     text = section("pam", pam) + section("profile company", company or profile())
     place.write(CONFIG, text, mode=0o640, group=place.helper_gid())
     place.write(MAP, map_lines())
@@ -88,8 +96,8 @@ def put_in_stack(place, *services, args="", session=True):
 class Person:
     """Somebody at a terminal, before a program that asks through PAM."""
 
-    def __init__(self, place, company, child):
-        self.place, self.company, self.child, self.shown = place, company, child, ""
+    def __init__(self, company, child):
+        self.company, self.child, self.shown = company, child, ""
 
     def prompt(self, timeout=60):
         """The text until the line that says to press Enter, with it."""
@@ -102,10 +110,9 @@ class Person:
         self.child.sendline("")
 
     def sign_in(self, person="alice", deny=False):
-        """Through the prompt: decides in the browser first, then presses Enter."""
-        known = len(self.company.codes()) if not self.shown else len(self.company.codes()) - 1
+        """Through the prompt: reads the code, decides in the browser, presses Enter."""
         text = self.prompt()
-        known = next(i for i, c in enumerate(self.company.codes()) if c.user_code in text) if self.company.codes() else known
+        known = next(i for i, code in enumerate(self.company.codes()) if code.user_code in text)
         self.company.decide(known, person, deny)
         self.enter()
         return self
@@ -159,7 +166,7 @@ class People:
         self.place, self.company = place, company
 
     def _at(self, *words, **more):
-        return Person(self.place, self.company, self.place.terminal(*words, **more))
+        return Person(self.company, self.place.terminal(*words, **more))
 
     def ssh(self, user, *options, method="keyboard-interactive", **more):
         return self._at(*ssh_words(user, "-o", f"PreferredAuthentications={method}", *options, **more))

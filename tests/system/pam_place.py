@@ -146,10 +146,9 @@ class Place(Net):
                         *([f"SAN={os.environ['MLTOKEN_SAN']}"] if os.environ.get("MLTOKEN_SAN") else [])],
                        check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         shutil.copytree(tree + "/usr/local", self.path("/usr/local"), dirs_exist_ok=True, symlinks=True)
-        self.installed = tree
-        for folder, _, names in os.walk(tree):
-            if "pam_mltoken.so" in names:
-                shutil.copy(os.path.join(folder, "pam_mltoken.so"), self.path(SECURITY))
+        module = os.path.join(BUILD, "pam_mltoken.so")
+        if os.path.exists(module):
+            shutil.copy(module, self.path(SECURITY))
 
     def _people(self):
         def hashed(password):
