@@ -2,6 +2,7 @@
 
 import html.parser
 import http.cookiejar
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -34,10 +35,11 @@ class FormParser(html.parser.HTMLParser):
 
 
 class Browser:
-    def __init__(self):
+    def __init__(self, ca_file=None):
         jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(strict_ns_domain=0))
+        secure = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
         self.opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
+            urllib.request.ProxyHandler({}), secure, urllib.request.HTTPCookieProcessor(jar))
         self.url, self.status, self.text, self.forms = None, None, "", []
 
     def open(self, url, fields=None, data=None, headers=None, method=None):

@@ -43,6 +43,29 @@ CLIENTS.append({"client_id": WEB_ID, "token_endpoint_auth_method": "none", "appl
                 "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
                 "redirect_uris": ["http://127.0.0.1/"]})
 
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+PLAIN = {"grant_types": ["client_credentials"], "redirect_uris": [], "response_types": []}
+
+
+def secure_clients(known):
+    """Of a server with TLS. known: {name: certificate's PEM} of its clients."""
+    browser = {"grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+               "application_type": "native", "redirect_uris": ["http://127.0.0.1/"]}
+    return [
+        {"client_id": "by-authority", "token_endpoint_auth_method": "tls_client_auth",
+         "tls_client_auth_subject_dn": "CN=by-authority", **PLAIN},
+        {"client_id": "self-signed", "token_endpoint_auth_method": "self_signed_tls_client_auth",
+         "certificatePem": known["self-signed"], "kid": "own", **PLAIN},
+        {"client_id": "bound", "token_endpoint_auth_method": "self_signed_tls_client_auth",
+         "certificatePem": known["bound"], "kid": "own", "tls_client_certificate_bound_access_tokens": True, **PLAIN},
+        {"client_id": "dpop-only", "client_secret": POST_SECRET, "dpop_bound_access_tokens": True, **PLAIN},
+        {"client_id": "plain", "client_secret": POST_SECRET, "token_endpoint_auth_method": "client_secret_post", **PLAIN},
+        {"client_id": "trader", "client_secret": POST_SECRET, **PLAIN, "grant_types": [TOKEN_EXCHANGE]},
+        {"client_id": "pushing", "token_endpoint_auth_method": "none", **browser},
+        {"client_id": "pushing-tls", "token_endpoint_auth_method": "tls_client_auth",
+         "tls_client_auth_subject_dn": "CN=by-authority", **browser},
+    ]
+
 
 def install(folder):
     """The locked packages, installed into the build folder, once for each content of the lock. The lock names no
@@ -84,8 +107,8 @@ class OidcProvider:
     machine_audience = login_audience = RESOURCE
     public_may_revoke = True
 
-    def __init__(self, issuer, log, keys):
-        self.issuer, self.log, self.keys = issuer, log, keys
+    def __init__(self, issuer, log, keys, ca_file=None):
+        self.issuer, self.log, self.keys, self.ca_file = issuer, log, keys, ca_file
         self.door = issuer + "/interop/api"
 
     def refresh_tokens(self, client_id):
@@ -95,7 +118,7 @@ class OidcProvider:
 
     def browse(self, prompt, deny=False, typed=False, person=None, client_id=None):
         """The person: opens the address, gives the code, signs in, consents (or says no). The last page's text."""
-        browser = Browser()
+        browser = Browser(self.ca_file)
         browser.open(prompt["verification_uri"] if typed else prompt["verification_uri_complete"])
         for _ in range(MAX_PAGES):
             assert browser.status == 200, f"{browser.status} {browser.url}\n{browser.text}"
@@ -115,13 +138,14 @@ class OidcProvider:
 
 
 @contextlib.contextmanager
-def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600):
+def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600, clients=None, tls=None):
     """The server on a free loopback port. It ends with our end of its standard input, at the latest when we die."""
     work_dir = pathlib.Path(work_dir)
     settings = work_dir / "settings.json"
-    clients = CLIENTS + [key_client(name, work_dir) for name in KEY_CLIENTS]
-    settings.write_text(json.dumps(
-        {"clients": clients, "accessTtl": access_ttl, "refreshTtl": refresh_ttl, "deviceTtl": device_ttl}))
+    if clients is None:
+        clients = CLIENTS + [key_client(name, work_dir) for name in KEY_CLIENTS]
+    settings.write_text(json.dumps({"clients": clients, "accessTtl": access_ttl, "refreshTtl": refresh_ttl,
+                                    "deviceTtl": device_ttl, "tls": tls}))
     log = work_dir / "oidc-provider.log"
     with open(log, "wb") as stderr:
         child = subprocess.Popen(
@@ -131,7 +155,7 @@ def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_tt
     try:
         line = child.stdout.readline()
         assert line, f"oidc-provider did not start:\n{log.read_text()}"
-        yield OidcProvider(json.loads(line)["issuer"], log, work_dir)
+        yield OidcProvider(json.loads(line)["issuer"], log, work_dir, tls and tls["ca"])
     finally:
         child.stdin.close()
         try:

@@ -1,21 +1,27 @@
 // oidc-provider on a free loopback port, for the interop tests.
 //
-// argv[2]: a JSON file { clients: [...], accessTtl, refreshTtl, deviceTtl } written by the tests, so that ids and secrets
-// are said in one place. Prints one line, {"issuer": ...}, when it serves; ends when its standard input ends.
+// argv[2]: a JSON file { clients: [...], accessTtl, refreshTtl, deviceTtl, tls } written by the tests, so that ids and
+// secrets are said in one place. tls: { cert, key, clientCa }, files; then it serves https, knows clients by their
+// certificates (RFC 8705), and takes pushed authorization requests alone (RFC 9126). Prints one line, {"issuer": ...},
+// when it serves; ends when its standard input ends.
 // Two addresses are for the tests alone: /interop/refresh_tokens, what the server itself knows of the refresh tokens it
 // gave; /interop/api, a service of RESOURCE that lets in who has a token for it.
-import { createPublicKey, generateKeyPairSync, webcrypto } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, webcrypto, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createLocalJWKSet, jwtVerify } from 'jose';
-import { Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 
 // Debian 12 has Node 18, which lacks these two; oidc-provider asks for a newer Node but uses no more of it here.
 globalThis.crypto ??= webcrypto;
 URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null);
 
 const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { tls } = settings;
 const RESOURCE = 'urn:mltoken:api';
+const OPAQUE = 'urn:mltoken:opaque'; // its tokens are names that only introspection explains
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 function jwk(kid, alg, type, options) {
   const { privateKey } = generateKeyPairSync(type, options);
@@ -26,12 +32,30 @@ function publicPart({ d, p, q, dp, dq, qi, ...rest }) {
   return rest;
 }
 
-// A client that proves itself with a key has it as publicPem; its kid is the client's choice.
-function client({ publicPem, kid, ...rest }) {
-  return publicPem
-    ? { ...rest, jwks: { keys: [{ ...createPublicKey(publicPem).export({ format: 'jwk' }), kid, use: 'sig' }] } }
-    : rest;
+// A client that proves itself with a key has it as publicPem, its kid is the client's choice; one that does with a
+// certificate of its own has certificatePem.
+function client({ publicPem, certificatePem, kid, ...rest }) {
+  const pem = publicPem ?? certificatePem;
+  if (!pem) {
+    return rest;
+  }
+  const key = { ...createPublicKey(pem).export({ format: 'jwk' }), kid, use: 'sig' };
+  if (certificatePem) {
+    key.x5c = [new X509Certificate(certificatePem).raw.toString('base64')];
+  }
+  return { ...rest, jwks: { keys: [key] } };
 }
+
+const mutualTls = {
+  enabled: true,
+  certificateBoundAccessTokens: true,
+  selfSignedTlsClientAuth: true,
+  tlsClientAuth: true,
+  getCertificate: (ctx) => ctx.socket.getPeerX509Certificate(),
+  certificateAuthorized: (ctx) => ctx.socket.authorized,
+  certificateSubjectMatches: (ctx, property, expected) =>
+    property === 'tls_client_auth_subject_dn' && ctx.socket.getPeerX509Certificate().subject === expected,
+};
 
 const configuration = {
   clients: settings.clients.map(client),
@@ -43,6 +67,8 @@ const configuration = {
     ],
   },
   cookies: { keys: ['interop'] },
+  clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt',
+    ...(tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : [])],
   scopes: ['openid', 'offline_access'],
   enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256'] },
   features: {
@@ -52,6 +78,7 @@ const configuration = {
     introspection: { enabled: true },
     revocation: { enabled: true },
     userinfo: { enabled: true },
+    ...(tls ? { mTLS: mutualTls, pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true } } : {}),
     resourceIndicators: {
       enabled: true,
       // A client that names no resource gets a token for RESOURCE: so each access token here is a JWT.
@@ -60,7 +87,7 @@ const configuration = {
       getResourceServerInfo: (ctx, resource) => ({
         scope: 'api:read api:write',
         audience: resource,
-        accessTokenFormat: 'jwt',
+        accessTokenFormat: resource === OPAQUE ? 'opaque' : 'jwt',
         accessTokenTTL: settings.accessTtl,
         jwt: { sign: { alg: 'RS256' } },
       }),
@@ -89,22 +116,57 @@ async function ledger(provider) {
   }));
 }
 
-async function api(issuer, request) {
+async function ownToken(issuer, token) {
   const { keys } = configuration.jwks;
-  const [, token] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
   const { payload } = await jwtVerify(token ?? '', createLocalJWKSet({ keys: keys.map(publicPart) }), {
     issuer,
     audience: RESOURCE,
     typ: 'at+jwt',
   });
-  return { sub: payload.sub, scope: payload.scope };
+  return payload;
 }
 
-const server = createServer();
+async function api(issuer, request) {
+  const [, token] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
+  const { sub, scope } = await ownToken(issuer, token);
+  return { sub, scope };
+}
+
+// Token exchange (RFC 8693): a token of this server's, for another audience. Client authentication, the form and the
+// token are oidc-provider's; the grant is none of its own.
+function exchange(provider, issuer) {
+  return async (ctx) => {
+    const { params, client: asker } = ctx.oidc;
+    let subject;
+    try {
+      subject = await ownToken(issuer, params.subject_token);
+    } catch (error) {
+      throw new errors.InvalidRequest(`the subject token is not good: ${error.message}`);
+    }
+    const audience = params.audience ?? RESOURCE;
+    const token = new provider.AccessToken({
+      client: asker, accountId: subject.sub, scope: params.scope, gty: 'token_exchange', extra: { act: { sub: subject.client_id } },
+    });
+    token.resourceServer = new provider.ResourceServer(
+      audience, configuration.features.resourceIndicators.getResourceServerInfo(ctx, audience));
+    ctx.body = {
+      access_token: await token.save(), issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      token_type: token.tokenType, expires_in: token.expiration, scope: token.scope,
+    };
+  };
+}
+
+const server = tls
+  ? createTlsServer({ cert: readFileSync(tls.cert), key: readFileSync(tls.key), ca: readFileSync(tls.clientCa), requestCert: true,
+    rejectUnauthorized: false })
+  : createServer();
 server.listen(0, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const issuer = tls ? `https://localhost:${server.address().port}` : `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
+  provider.registerGrantType(EXCHANGE, exchange(provider, issuer),
+    ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope', 'resource']);
   provider.on('server_error', (ctx, error) => console.error(error));
+  provider.on('grant.error', (ctx, error) => console.error(error.message, error.error_detail ?? ''));
   provider.on('refresh_token.saved', (token) => {
     if (!issued.some(({ value }) => value === token.jti)) {
       issued.push({ value: token.jti, clientId: token.clientId });
