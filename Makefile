@@ -166,9 +166,9 @@ $(BUILD)/unit/test_cli: $(CLI_SRC)
 unit: $(UNIT)
 
 # an agent that gives up after seconds where the other waits for minutes; tests copy it
-IMPATIENT := $(patsubst %,$(BUILD)/impatient/%.o,process lock_on)
+IMPATIENT := $(patsubst %,$(BUILD)/impatient/%.o,store/process store/lock_on grant/managed_identity grant/identity_answer)
 
-$(IMPATIENT): $(BUILD)/impatient/%.o: agent/store/%.c tests/system/impatient.h $(BUILD)/flags.mk
+$(IMPATIENT): $(BUILD)/impatient/%.o: agent/%.c tests/system/impatient.h $(BUILD)/flags.mk
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CPPFLAGS_) -include tests/system/impatient.h $(CFLAGS_) -c $< -o $@
 

@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "json.h"
+#include "limits.h"
 #include "text.h"
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@
 
 enum {
     LONG_LIFE_S = 2 * 3600, /* of which half may pass before a new one is asked for */
-    UPGRADE_MS = 10000,     /* IMDS, while it answers 410: for up to 70 s */
     UPGRADE_TRIES = 7,
 };
 
@@ -118,7 +118,7 @@ static int64_t again_ms(const struct identity_way *way, int status, unsigned tri
     const bool imds = way->source == IDENTITY_IMDS, fabric = way->source == IDENTITY_SERVICE_FABRIC;
     const bool usual = status == 408 || status == 429 || status >= 500;
     if (imds && status == 410)
-        return tries < UPGRADE_TRIES ? UPGRADE_MS : -1;
+        return tries < UPGRADE_TRIES ? LIMIT_UPGRADE_MS : -1;
     if (imds && (usual || status == 404))
         return tries < 4 ? 1000L << tries : -1;
     if (fabric && usual)

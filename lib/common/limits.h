@@ -42,7 +42,8 @@
 #define LEAST_REDIRECT_PORT 1024
 
 /* the client */
-#define LIMIT_CALL_MS          30000             /* default deadline of a call */
+#define LIMIT_CALL_MS          30000 /* default deadline of a call */
+#define LIMIT_UPGRADE_MS       10000 /* between two questions to IMDS while it answers 410, for up to 70 s */
 #define LIMIT_LOGIN_MS         (30L * 60 * 1000) /* ... of a sign-in */
 #define LIMIT_ROTATION_MS      (15L * 60 * 1000) /* ... of a rotation: longer than LIMIT_OPERATION_S */
 #define LIMIT_CONNECT_PAUSE_MS 20                /* between tries while the agent's queue is full */

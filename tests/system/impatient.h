@@ -1,5 +1,5 @@
-/* What the agent's stores are compiled with once more, for tests: minutes become seconds. See harness.Home.impatient().
- */
+/* What the agent's stores and its managed identities are compiled with once more, for tests: minutes become seconds,
+ * and seconds less. See harness.Home.impatient(). */
 #pragma once
 
 #include "limits.h"
@@ -10,3 +10,7 @@
 #define LIMIT_STORE_MS 3000
 #undef LIMIT_PING_MS
 #define LIMIT_PING_MS 1000
+#undef LIMIT_CALL_MS
+#define LIMIT_CALL_MS 4000
+#undef LIMIT_UPGRADE_MS
+#define LIMIT_UPGRADE_MS 700

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from attack import SANITIZED
-from harness import PATIENCE, program
+from harness import PATIENCE, program, wait_until
 from namespaces import Net, run_in, with_folders
 
 RESOURCE = "https://ml.azure.com"
@@ -194,6 +194,20 @@ def test_imds_while_it_is_upgraded(authority, home, start_agent, mltoken):
     assert mltoken("get", "p").code == 0
     first, second = authority.requests("identity")
     assert second.time - first.time >= 9.5
+
+
+def test_imds_is_upgraded_for_longer_than_a_caller_waits(authority, home, start_agent, mltoken):
+    """With an agent whose times are short: 0.7 s between two questions, and an end after 2 s."""
+    home.impatient()
+    authority.fault("identity", status=410)
+    home.config({"p": profile(source="imds")})
+    start_agent(**environment(authority, "imds"))
+    result = mltoken("get", "p")
+    assert result.code == 6 and "it is being upgraded" in result.err, result.err
+    asked = authority.requests("identity")
+    assert len(asked) == 3 and all(b.time - a.time >= 0.6 for a, b in zip(asked, asked[1:]))
+    authority.clear_faults()
+    wait_until(lambda: mltoken("get", "p").code == 0)
 
 
 @pytest.mark.parametrize("kind, status, requests", [
