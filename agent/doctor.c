@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "config.h"
+#include "doctor_agent.h"
 #include "doctor_guard.h"
 #include "doctor_identity.h"
 #include "doctor_pair.h"
@@ -39,6 +40,7 @@ struct doctor {
     struct config *config;
     const struct profile *profile; /* at hand */
     const char *secret;            /* of it, at hand: its key */
+    bool token;                    /* of it: the agent had one for the request at hand */
     struct buffer ca_pem;
     struct failure why; /* of the step at hand */
     int error;
@@ -177,7 +179,8 @@ static void check_store(struct doctor *doctor)
     const struct profile *profile = doctor->profile;
     struct store_call *call;
     struct store *store;
-    bool stored = (profile->grant->ops & GRANT_LOGIN) != 0;
+    bool noted = (profile->grant->ops & GRANT_ROTATE) && profile->parent; /* which slot is served */
+    bool stored = (profile->grant->ops & GRANT_LOGIN) != 0 || noted;
     for (size_t i = 0; i < SECRET_SOURCES; i++)
         stored |= secret_source_of(profile, secret_source_name(i))->kind == SOURCE_STORED;
     if (!stored)
@@ -429,7 +432,28 @@ static void check_guards(struct doctor *doctor)
 
 /* ---- Machine Learning Server ---- */
 
-/* GET /status says how the node and its parts are, to who has a token; the doctor has none, and is told so. */
+/* How it is as a whole, and which of its parts are not well. "green" is how 9.0.1 says pass. */
+static void say_node(struct doctor *doctor, json_object *json, const char *status)
+{
+    _cleanup_buffer_ struct buffer parts = BUFFER(LIMIT_TEXT);
+    json_object *components = NULL;
+    bool good = strcmp(status, "pass") == 0 || strcmp(status, "green") == 0;
+    if (json_member(json, "components", &components) == 0 && json_object_is_type(components, json_type_object)) {
+        json_object_object_foreach (components, name, part) {
+            const char *said = NULL;
+            if (json_string(part, "statusCode", LIMIT_CODE, &said) == 0 && strcmp(said, "pass") != 0 &&
+                strcmp(said, "green") != 0)
+                buffer_format(&parts, "%s%s is %s", parts.length ? ", " : "; ", name, said);
+        }
+    }
+    say(doctor,
+        strcmp(status, "fail") == 0 ? BAD_NETWORK
+        : good                      ? FINE
+                                    : WARN,
+        "the web node says of itself: %s%s", status, parts.data && !buffer_error(&parts) ? parts.data : "");
+}
+
+/* GET /status says how the node and its parts are, to who has a token. */
 static void on_node(void *arg, const struct answer *answer)
 {
     struct doctor *doctor = arg;
@@ -439,10 +463,16 @@ static void on_node(void *arg, const struct answer *answer)
     (void)json_string(json, "statusCode", LIMIT_CODE, &status);
     if (answer->error)
         say(doctor, verdict_of(&answer->why), "%s", answer->why.reason);
+    else if (answer->status == 401 && doctor->token)
+        say(doctor, WARN,
+            "the web node answers, and does not take the token that the agent has: mltoken get %s "
+            "--refresh; where it goes on with several web nodes, they need one certificate to sign tokens with",
+            doctor->profile->name);
     else if (answer->status == 401)
-        say(doctor, FINE, "the web node answers, and asks for a sign-in as it should");
+        say(doctor, FINE,
+            "the web node answers, and asks for a sign-in as it should (with a token at hand it would say how it is)");
     else if (answer->status == 200 && status)
-        say(doctor, strcmp(status, "fail") == 0 ? BAD_NETWORK : FINE, "the web node says of itself: %s", status);
+        say_node(doctor, json, status);
     else
         say(doctor, WARN, "%s/status answered %d: is it the address of a Machine Learning Server, without a path?",
             doctor->profile->authority, answer->status);
@@ -451,7 +481,11 @@ static void on_node(void *arg, const struct answer *answer)
 
 static void check_node(struct doctor *doctor, const char *address)
 {
+    _cleanup_buffer_ struct buffer bearer = BUFFER(LIMIT_TOKEN + sizeof("Bearer "));
     struct http_step step = {.method = "GET", .url = address};
+    doctor->token = doctor_bearer(doctor->profile, &bearer);
+    if (doctor->token)
+        step.headers[step.header_count++] = (struct header){"Authorization", buffer_span(&bearer)};
     struct http_request request = {
         .step = &step, .trust = trust_of(doctor), .allow_http = true, .timeout_ms = LIMIT_CONNECT_MS};
     struct http_call *call;

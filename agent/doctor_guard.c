@@ -101,6 +101,23 @@ pid_t guard_agent(void)
     return pid;
 }
 
+static bool is_management(const char *text)
+{
+    static const char start[] = "https://management.";
+    return text && strncmp(text, start, sizeof(start) - 1) == 0;
+}
+
+/* Azure Resource Manager takes tokens for itself alone. */
+static bool for_management(const struct profile *profile, const struct profile *parent)
+{
+    if (!is_management(profile->authority) || !parent)
+        return true;
+    bool found = is_management(parent->resource);
+    for (char *const *scope = parent->scopes; scope && *scope; scope++)
+        found |= is_management(*scope);
+    return found;
+}
+
 bool guard_check_parent(struct config *config, const struct profile *profile, struct buffer *ret_words,
                         bool *ret_broken)
 {
@@ -116,7 +133,12 @@ bool guard_check_parent(struct config *config, const struct profile *profile, st
             "its parent %s is guarded by %s, which does not count for what is made from its token: guard this "
             "profile too",
             profile->parent, parent->confirm ? "confirm" : "allow");
+    else if (!for_management(profile, parent))
+        buffer_format(ret_words,
+                      "its keys and tokens are asked for by the token of its parent %s, whose scope is for something "
+                      "else: set scope = https://management.azure.com/.default there",
+                      profile->parent);
     else
         buffer_format(ret_words, "its token is made from that of %s", profile->parent);
-    return !*ret_broken && (!profile_guarded(parent) || profile_guarded(profile));
+    return !*ret_broken && for_management(profile, parent) && (!profile_guarded(parent) || profile_guarded(profile));
 }

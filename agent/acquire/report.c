@@ -26,6 +26,7 @@ static void report_entry(const struct conductor *conductor, const struct holder 
     bool alive = plain && plain->reply.length && plain->expires_ms > loop_now(conductor->loop);
     if (alive) {
         report->account = report->account ? report->account : plain->account;
+        report->slot = plain->slot;
         report->expires_at = plain->expires_at;
         report->refresh_at = plain->refresh_at;
         report->state = "ready";

@@ -6,6 +6,7 @@
 struct report {
     const char *state;              /* as org.mltoken.agent's Profile has it */
     const char *account;            /* NULL */
+    const char *slot;               /* of two, the one that is served; NULL */
     const char *policy;             /* B2C's user flow that the person chose; NULL */
     int64_t expires_at, refresh_at; /* of the token; -1 */
     int64_t sign_in_ends_at;        /* unless it is renewed before; -1 */

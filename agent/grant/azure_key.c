@@ -103,11 +103,12 @@ static int fail_missing(struct azure_key *self, enum slot slot, struct step *ret
     return fail_with(self, "missing_key", sentence, ret);
 }
 
-static int hold(struct azure_key *self, struct span key)
+static int hold(struct azure_key *self, enum slot slot, struct span key)
 {
     tokens_clear(&self->tokens);
     self->tokens = (struct tokens){.access_token = strndup(key.data, key.length),
                                    .type = strdup("Bearer"),
+                                   .slot = slot_name(slot),
                                    .endless = true,
                                    .expires_in_s = LIMIT_LIFETIME_S,
                                    .refresh_in_s = KEY_REREAD_S,
@@ -153,7 +154,7 @@ static int listed(struct azure_key *self, json_object *json, struct step *ret)
         served = slot_other(served);
     if (key_of(self, json, served, &key) < 0)
         return fail_missing(self, served, ret);
-    int r = hold(self, key);
+    int r = hold(self, served, key);
     if (r < 0)
         return r;
     if (self->op != GRANT_ROTATE) {
@@ -178,7 +179,7 @@ static int checked(struct azure_key *self, json_object *json, struct step *ret)
     if (self->old && span_equals(fresh, span_of(self->old)))
         return fail_with(self, "unchanged_key", "the service says that the key was made anew, and lists the same one",
                          ret);
-    int r = hold(self, key); /* somebody else may have made this one anew meanwhile */
+    int r = hold(self, served, key); /* somebody else may have made this one anew meanwhile */
     self->slots.regenerating = false;
     return r < 0 ? r : note(self, CLEARING, ret);
 }

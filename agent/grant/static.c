@@ -234,12 +234,14 @@ static int serve(struct held *held, struct span value, const struct tick *tick, 
         (void)snprintf(why.name, sizeof(why.name), "%s", slots[held->slot].secret);
         return step_fail(ret, &why);
     }
-    held->tokens = (struct tokens){.access_token = strndup(value.data, value.length),
-                                   .type = strdup("Bearer"),
-                                   .endless = held->end < 0,
-                                   .expires_in_s = held->end < 0 ? LIMIT_LIFETIME_S : held->end - tick->wall_s,
-                                   .refresh_in_s = REREAD_S,
-                                   .refresh_life_s = -1};
+    held->tokens = (struct tokens){
+        .access_token = strndup(value.data, value.length),
+        .type = strdup("Bearer"),
+        .slot = source_of(held->input->profile, SECONDARY)->kind != SOURCE_NONE ? slot_name(held->slot) : NULL,
+        .endless = held->end < 0,
+        .expires_in_s = held->end < 0 ? LIMIT_LIFETIME_S : held->end - tick->wall_s,
+        .refresh_in_s = REREAD_S,
+        .refresh_life_s = -1};
     if (!held->tokens.access_token || !held->tokens.type)
         return -ENOMEM;
     if (held->op == GRANT_ROTATE)

@@ -25,6 +25,7 @@ static json_object *describe(const struct conductor *conductor, const struct pro
     (void)json_put_text(item, "state", report.state);
     (void)json_put_text(item, "account", report.account);
     (void)json_put_text(item, "policy", report.policy);
+    (void)json_put_text(item, "slot", report.slot);
     (void)json_put_time(item, "expiresAt", report.expires_at);
     (void)json_put_time(item, "refreshAt", report.refresh_at);
     (void)json_put_time(item, "signInEndsAt", report.sign_in_ends_at);

@@ -380,6 +380,7 @@ int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_
     reply = BUFFER(0);
     entry->value = TAKE_PTR(tokens->access_token);
     entry->account = TAKE_PTR(tokens->account);
+    entry->slot = tokens->slot;
     entry->fetched_ms = now_ms;
     entry->life_ms = life_ms;
     entry->expires_ms = now_ms + life_ms;

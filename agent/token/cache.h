@@ -28,6 +28,7 @@ struct entry {
     struct buffer reply; /* a whole GetToken reply with its NUL */
     char *value;
     char *account;      /* whose it is, where no sign-in says it; NULL */
+    const char *slot;   /* of two, the one that it stands in; NULL */
     struct box *sealed; /* both of them while it is: reply_sealed bytes, and the value */
     size_t reply_sealed;
     int64_t fetched_ms, expires_ms,

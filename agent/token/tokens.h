@@ -20,6 +20,7 @@ struct tokens {
     char *id_token;               /* NULL when none came */
     char *scope;                  /* as granted; NULL: as asked for */
     char *account;                /* whose it is, where no sign-in says it; NULL */
+    const char *slot;             /* of two, the one that it stands in; borrowed for good. NULL: there are none */
     struct secret *refresh_token; /* NULL when no new one came */
     int64_t expires_in_s;         /* life from now; -1 unknown */
     bool endless;                 /* it has no end that anybody knows of; expires_in_s says how long it may be kept */

@@ -42,11 +42,13 @@ def kill(agent):
 
 
 def served(authority, mltoken, kind, *args):
-    """The slot that is served: what `get` gives must be a key that the service takes now."""
+    """The slot that is served, as `status` says too: what `get` gives must be a key that the service takes now."""
     result = mltoken("get", "k", *args)
     assert result.code == 0, result.err
     assert result.out.strip() in authority.azure_state.keys[kind], "a key that the service does not know is served"
-    return SLOTS[authority.azure_state.keys[kind].index(result.out.strip())]
+    slot = SLOTS[authority.azure_state.keys[kind].index(result.out.strip())]
+    assert mltoken("status", "k", "--json").ok().json()["slot"] == slot
+    return slot
 
 
 # ---- keys ----
@@ -318,3 +320,21 @@ def test_killed_at_each_step(authority, begin, mltoken, kind, step, skip, proces
     assert result.code == 0, result.err
     assert served(authority, mltoken, kind) == "secondary"
     assert authority.azure_state.keys[kind][0] != old[0] and authority.azure_state.keys[kind][1] == old[1]
+
+
+def test_the_doctor_looks_at_the_parent_and_at_where_the_slot_is_noted(authority, begin, mltoken):
+    begin(keyed(authority))
+    result = mltoken("doctor", "k")
+    assert result.code == 0, result.out
+    assert "k: its token is made from that of mgmt" in result.out and "k: store file" in result.out
+    assert "mgmt: client_secret can be read" in result.out
+
+
+@pytest.mark.parametrize("scope, fine", [("https://management.azure.com/.default", True), ("https://ml.azure.com/.default", False),
+                                         ("api", False)])
+def test_the_doctor_knows_what_lists_keys(authority, begin, home, mltoken, scope, fine):
+    begin({"grant": "azureml_key", "authority": "https://management.azure.com" + ENDPOINT, "parent": "mgmt", "timeout": "1"},
+          {"scope": scope})
+    said = mltoken("doctor", "k", timeout=120).out
+    assert ("k: its token is made from that of mgmt" in said) == fine
+    assert ("set scope = https://management.azure.com/.default" in said) != fine

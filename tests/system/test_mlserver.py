@@ -248,3 +248,55 @@ def test_no_secret_in_log_or_error(authority, home, start_agent, mltoken):
     texts.append(agent.log())
     for secret in authority.secrets() + ["hunterMARK2", PASSWORD]:
         assert all(secret not in text for text in texts)
+
+
+def test_the_doctor_asks_the_node_how_it_is(authority, home, start_agent, mltoken):
+    """With the token that the agent has, and only with one that it has."""
+    home.config({"p": server(authority, home)})
+    agent = start_agent()
+    assert "asks for a sign-in as it should" in mltoken("doctor", "p").ok().out
+    assert not authority.requests("mls_login")
+    token = mltoken("get", "p").ok().out.strip()
+    said = mltoken("doctor", "p").ok()
+    assert "the web node says of itself: pass\n" in said.out
+    asked = [r for r in authority.requests("mls_status") if "authorization" in r.headers]
+    assert [r.headers["authorization"] for r in asked] == ["Bearer " + token]
+    assert token not in said.out + said.err + agent.log()
+    assert len(authority.requests("mls_login")) == 1
+
+
+NODES = {"fail": ({"statusCode": "fail", "components": {"database": {"statusCode": "fail"}, "x": {"statusCode": "pass"}}}, 6,
+                  "says of itself: fail; database is fail"),
+         "warn": ({"statusCode": "warn", "components": {"nodes": {"statusCode": "warn"}}}, 0, "says of itself: warn; nodes is warn"),
+         "green": ({"statusCode": "green", "components": []}, 0, "says of itself: green")}
+
+
+@pytest.mark.parametrize("case", NODES)
+def test_a_node_that_is_not_well(authority, home, start_agent, mltoken, case):
+    answer, code, words = NODES[case]
+    home.config({"p": server(authority, home)})
+    start_agent()
+    mltoken("get", "p").ok()
+    authority.fault("mls_status", json=answer)
+    said = mltoken("doctor", "p")
+    assert said.code == code and words in said.out, said.out
+
+
+def test_a_token_that_a_sibling_node_does_not_take(authority, home, start_agent, mltoken):
+    home.config({"p": server(authority, home)})
+    start_agent()
+    mltoken("get", "p").ok()
+    authority.fault("mls_status", status=401)
+    said = mltoken("doctor", "p")
+    assert "does not take the token" in said.out and "one certificate" in said.out
+
+
+def test_a_token_goes_to_no_other_address_than_the_agents(authority, home, start_agent, mltoken):
+    """The configuration of the doctor may be newer, or another one."""
+    home.config({"p": server(authority, home)})
+    start_agent()
+    mltoken("get", "p").ok()
+    other = home.write("other", f"[profile p]\ngrant = mlserver\nauthority = {authority.https}/mls\nusername = alice\n"
+                                f"ca_file = {authority.ca_file}\n")
+    assert "asks for a sign-in" in mltoken("doctor", "p", env={"MLTOKEN_CONFIG": other}).ok().out
+    assert not [r for r in authority.requests() if r.method == "GET" and "authorization" in r.headers]

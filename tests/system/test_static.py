@@ -165,7 +165,12 @@ def two(home, start_agent, mltoken, **more):
     assert mltoken("secret", "set", "k", "token", input="firstMARK").code == 0
     assert mltoken("secret", "set", "k", "token_secondary", input="secondMARK").code == 0
     assert mltoken("get", "k").out == "firstMARK\n"
+    assert slot(mltoken) == "primary"
     return agent
+
+
+def slot(mltoken):
+    return mltoken("status", "k", "--json").ok().json().get("slot")
 
 
 def test_rotating_serves_the_other_slot_also_after_a_restart(home, start_agent, mltoken, varlink):
@@ -175,6 +180,7 @@ def test_rotating_serves_the_other_slot_also_after_a_restart(home, start_agent, 
     result = mltoken("rotate", "k")
     assert result.code == 0 and "secondary is served" in result.out, result.err
     assert next(watch)["token"]["value"] == "secondMARK"
+    assert slot(mltoken) == "secondary" and "slot: secondary" in mltoken("status", "k").out
     assert mltoken("get", "k").out == "secondMARK\n"
     assert mltoken("get", "k", "--refresh").out == "secondMARK\n"
     agent.expect_exit = -signal.SIGKILL
@@ -182,6 +188,7 @@ def test_rotating_serves_the_other_slot_also_after_a_restart(home, start_agent, 
     agent.process.wait()
     start_agent()
     assert mltoken("get", "k").out == "secondMARK\n"
+    assert slot(mltoken) == "secondary"
     assert mltoken("--json", "rotate", "k").json() == {"slot": "primary"}
     assert mltoken("get", "k").out == "firstMARK\n"
 
