@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     char problem[LIMIT_TEXT] = "";
     bool terminal = is_for_terminal(argv);
     int r = surroundings_settle(argv, terminal);
-    struct voice voice = terminal ? mapping_voice(&mapping, &wanted) : voice_lines;
+    struct voice voice = terminal ? mapping_voice(&mapping, &wanted) : voice_lines(&wanted);
     log_as("mltoken-pam-login");
     log_open(true, false);
     if (r < 0) {

@@ -83,7 +83,10 @@ static bool pass_files(const struct ends *ends)
 
 static __attribute__((noreturn)) void run(const struct child_plan *plan, const struct ends *ends, pid_t parent)
 {
-    static const char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", NULL};
+    /* agent/login/surroundings.h */
+    static const char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                                              "GLIBC_TUNABLES=glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
+                                              NULL};
     const struct rlimit none = {0, 0};
     forget_signals();
     (void)setsid();

@@ -120,7 +120,7 @@ int fitness_find(const struct wanted *wanted, struct config **ret_config, struct
 {
     _cleanup_(config_free_cleanup) struct config *config = NULL;
     struct config_text text;
-    struct profile *profile;
+    struct profile *profile = NULL;
     int r = config_text_read(wanted->config, &text);
     if (r < 0)
         return r;
@@ -136,8 +136,8 @@ int fitness_find(const struct wanted *wanted, struct config **ret_config, struct
     r = config_open(&text, 1, &config);
     if (r == 0)
         r = choose(config, wanted, &profile, problem);
-    if (r < 0)
-        return r;
+    if (!profile)
+        return r < 0 ? r : -EINVAL;
     if (profile->problem) {
         (void)snprintf(problem, LIMIT_PROBLEM, "%s", profile->problem);
         return -EINVAL;

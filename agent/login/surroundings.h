@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 
-/* The whole environment. Whoever executes the helper with it spares it one exec of itself. */
-#define SURROUNDINGS_PATH     "PATH=/usr/bin:/bin"
+/* The whole environment: the tunables have freed memory overwritten at once. Whoever executes the helper with it, as
+ * pam/child.c does, spares it one exec of itself. */
+#define SURROUNDINGS_PATH     "PATH=/usr/local/bin:/usr/bin:/bin"
 #define SURROUNDINGS_TUNABLES "GLIBC_TUNABLES=glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 
 /* First of all in main(): hardens (hardening.h), goes with its parent, closes what is not standard input, output and

@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "lines.h"
+#include "login/qr_rows.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/limits.h> /* <limits.h> would find our own limits.h on its way */
@@ -21,9 +22,9 @@ const char *failing_name(enum failing failing)
 }
 
 /* poll() promises room for PIPE_BUF bytes, so no write blocks, and the module's end is seen meanwhile. */
-int voice_write(const struct buffer *line)
+static int say(const struct wanted *wanted, const struct buffer *line)
 {
-    int64_t until = clock_boot_ms() + LIMIT_LOGIN_SAY_MS;
+    int64_t until = clock_boot_ms() + (wanted->wait_ms > 0 ? wanted->wait_ms : LIMIT_LOGIN_SAY_MS);
     size_t written = 0;
     while (written < line->length) {
         struct pollfd ends[] = {{.fd = STDOUT_FILENO, .events = POLLOUT}, {.fd = STDIN_FILENO}};
@@ -45,15 +46,14 @@ int voice_write(const struct buffer *line)
     return 0;
 }
 
-static int finish(struct buffer *line)
+static int finish(void *arg, struct buffer *line)
 {
     int r = line_end(line);
-    return r < 0 ? r : voice_write(line);
+    return r < 0 ? r : say(arg, line);
 }
 
 static int say_prompt(void *arg, const struct prompt_step *prompt, int64_t life_s)
 {
-    (void)arg;
     _cleanup_buffer_ struct buffer line = BUFFER(LIMIT_LINE + 1);
     line_begin(&line, "prompt");
     line_put_text(&line, "uri", prompt->verification_uri);
@@ -61,31 +61,40 @@ static int say_prompt(void *arg, const struct prompt_step *prompt, int64_t life_
     if (prompt->verification_uri_complete)
         line_put_text(&line, "complete", prompt->verification_uri_complete);
     line_put_number(&line, "expires_in", life_s);
-    return finish(&line);
+    _cleanup_buffer_ struct buffer rows = BUFFER(LIMIT_LINE / 2);
+    const char *shown =
+        prompt->verification_uri_complete ? prompt->verification_uri_complete : prompt->verification_uri;
+    if (((const struct wanted *)arg)->qr && qr_rows(shown, &rows) == 0)
+        line_put(&line, "qr", buffer_span(&rows));
+    return finish(arg, &line);
 }
 
 static int say_pending(void *arg)
 {
-    (void)arg;
     _cleanup_buffer_ struct buffer line = BUFFER(LIMIT_LINE + 1);
     line_begin(&line, "pending");
-    return finish(&line);
+    return finish(arg, &line);
 }
 
 static int say_done(void *arg, struct buffer *line)
 {
-    (void)arg;
-    return voice_write(line);
+    return say(arg, line);
 }
 
 static int say_failure(void *arg, enum failing failing, const char *text)
 {
-    (void)arg;
     _cleanup_buffer_ struct buffer line = BUFFER(LIMIT_LINE + 1);
     line_begin(&line, "fail");
     line_put_text(&line, "class", failing_name(failing));
     line_put_text(&line, "text", text);
-    return finish(&line);
+    return finish(arg, &line);
 }
 
-const struct voice voice_lines = {.prompt = say_prompt, .pending = say_pending, .done = say_done, .fail = say_failure};
+struct voice voice_lines(const struct wanted *wanted)
+{
+    return (struct voice){.prompt = say_prompt,
+                          .pending = say_pending,
+                          .done = say_done,
+                          .fail = say_failure,
+                          .arg = (void *)(uintptr_t)wanted};
+}

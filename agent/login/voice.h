@@ -4,6 +4,7 @@
 
 #include "buffer.h"
 #include "grant/grant.h"
+#include "login/wanted.h"
 
 /* Why there is no sign-in: the contract with the module (pam_mltoken(8)), which lets a password in its place for
  * `unreachable` alone. */
@@ -28,8 +29,6 @@ struct voice {
     void *arg;
 };
 
-/* The module's: `arg` is not used. What it says goes to standard output as it can take it; the end of standard input
- * ends the waiting for that. */
-extern const struct voice voice_lines;
-/* One line to standard output in that way. */
-int voice_write(const struct buffer *line);
+/* The module's. What it says goes to standard output as the module takes it, which may be busy with a conversation for
+ * as long as the whole sign-in may last; the end of standard input ends the waiting for that. */
+struct voice voice_lines(const struct wanted *);

@@ -8,9 +8,10 @@ static const char usage[] = "usage: mltoken-pam-login --map [--config FILE] [--p
                             "Signs you in and prints your line of the map file of pam_mltoken(8), which has the "
                             "options that the module uses.\n";
 
-enum option { CONFIG, PROFILE, MAX_WAIT, CLAIM, HOST, USER, MAP, VERIFY, DEBUG, HELP };
+enum option { CONFIG, PROFILE, MAX_WAIT, CLAIM, HOST, USER, MAP, VERIFY, QR, DEBUG, HELP };
 static const char *const names[] = {"--config", "--profile", "--max-wait", "--claim", "--verification-host",
-                                    "--user",   "--map",     "--verify",   "--debug", "--help"};
+                                    "--user",   "--map",     "--verify",   "--qr",    "--debug",
+                                    "--help"};
 
 static int complain(char problem[static LIMIT_TEXT], const char *option, const char *what)
 {
@@ -84,6 +85,9 @@ static int set(struct wanted *wanted, enum option option, const char *value, cha
         return 0;
     case VERIFY:
         wanted->what = WANTED_VERIFY;
+        return 0;
+    case QR:
+        wanted->qr = true;
         return 0;
     case DEBUG:
         wanted->debug = true;

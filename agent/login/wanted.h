@@ -24,7 +24,7 @@ struct wanted {
     const char *hosts[LIMIT_HOSTS + 1]; /* where people may be sent, NULL-terminated; none: anywhere by https */
     size_t host_count;
     const char *user; /* MAP: whose line it is to be; NULL: to be filled in */
-    bool debug;
+    bool debug, qr;   /* qr: the address is told as a picture too */
 };
 
 /* 0; 1: what was asked for was printed (--help); -EINVAL, and `problem` says what is wrong. */

@@ -199,7 +199,7 @@
 #define LIMIT_LOGIN_WAIT_S   3600 /* --max-wait */
 #define LIMIT_LOGIN_CLAIMS   16   /* claims that are told */
 #define LIMIT_LOGIN_GROUPS   200  /* groups that are told, and so many roles: with the rest, fields of one line */
-#define LIMIT_LOGIN_SAY_MS   5000 /* a module that does not read what it is told */
+#define LIMIT_LOGIN_SAY_MS   5000 /* a module that does not read why there is no sign-in at all */
 #define DEFAULT_LOGIN_WAIT_S 100
 
 /* the PAM module itself */

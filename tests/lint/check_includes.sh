@@ -36,7 +36,7 @@ only() { # PATTERN ALLOWED-FILES MESSAGE
 }
 only "curl/" "agent/authority/http[a-z_]*\.[ch]" "curl is for authority/http alone"
 only "openssl/" "agent/authority/(assertion|key_pair|digest|jwk|jws|id_token|http[a-z_]*)\.[ch]|agent/(hardening|wiping)\.[ch]" "OpenSSL is for assertion, key_pair, digest, jwk, jws, id_token, http and hardening"
-only "qrencode" "agent/cli/[a-z_]*\.[ch]" "QR codes are the command's"
+only "qrencode" "agent/cli/[a-z_]*\.[ch]|agent/login/qr_rows\.c" "QR codes are for those who show an address"
 only "sodium" "agent/seal\.[ch]|agent/store/(sealed[a-z_]*|file_main)\.[ch]" "libsodium is for the lock and the sealed files"
 only "security/" "pam/[a-z_]*\.[ch]" "PAM is the module's"
 only "systemd/|glib|libsecret/" "agent/store/keyring[a-z_]*\.[ch]" "the agent links no GLib and no libsystemd"

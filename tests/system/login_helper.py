@@ -10,7 +10,7 @@ from harness import PATIENCE, SANITIZER, program, wait_until
 
 LISTS = ("group", "role")
 # what the module gives it: the whole of its environment
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"}
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"}
 
 
 def parse(line):
