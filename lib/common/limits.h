@@ -46,6 +46,8 @@
 #define LIMIT_UPGRADE_MS       10000 /* between two questions to IMDS while it answers 410, for up to 70 s */
 #define LIMIT_LOGIN_MS         (30L * 60 * 1000) /* ... of a sign-in */
 #define LIMIT_ROTATION_MS      (15L * 60 * 1000) /* ... of a rotation: longer than LIMIT_OPERATION_S */
+#define LIMIT_IMPORT_MS        2800              /* what PAM's session waits for; below LIMIT_HANDOFF_END_MS */
+#define LIMIT_FRESH_MS         10000             /* a token fetched while a person signs in */
 #define LIMIT_CONNECT_PAUSE_MS 20                /* between tries while the agent's queue is full */
 
 /* configuration (INTERFACE section 3) */
