@@ -256,6 +256,8 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/agent.a $(BUILD)/libmltoken.a
 
 $(BUILD)/fuzz/fuzz_sealed: FUZZ_MORE = $(call objects,$(SEALED_SRC))
 $(BUILD)/fuzz/fuzz_sealed: $(call objects,$(SEALED_SRC))
+$(BUILD)/fuzz/fuzz_import_record: FUZZ_MORE = $(call objects,pam/import_record.c)
+$(BUILD)/fuzz/fuzz_import_record: $(call objects,pam/import_record.c)
 
 # by tests/fuzz/run.sh, with the compiler and the sanitizers that this needs
 fuzz-programs: $(FUZZ)

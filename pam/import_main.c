@@ -139,6 +139,7 @@ static int call(mltoken_handle *handle, const char *method, json_object *paramet
 {
     bool continues;
     int r = client_start(handle, CALL_OTHER, method, parameters, false);
+    handle->reused = false; /* it is asked once: an agent that hangs up has had the sign-in */
     if (r == 0)
         r = client_next(handle, deadline_ms, ret, &continues);
     if (r < 0 && handle->call != CALL_NONE)
