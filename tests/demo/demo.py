@@ -55,7 +55,7 @@ class Demo:
 
     def requests(self):
         """How many token requests the authority has seen."""
-        with urlopen(self.urls["control"] + "/state", timeout=10) as reply:
+        with urlopen(self.urls["control"] + "/state", timeout=60) as reply:
             return json.load(reply)["counters"].get("token", 0)
 
     def run(self, command, note=None):
@@ -113,7 +113,7 @@ def play(demo):
         demo.run("mltoken logout me", "revoked at the authority, forgotten here")
     finally:
         agent.terminate()
-        agent.wait(timeout=10)
+        agent.wait(timeout=60)
     print(f"\nagent ended with status {agent.returncode}")
     if agent.returncode != 0:
         raise SystemExit(1)
@@ -127,7 +127,7 @@ def main():
             play(Demo(Path(directory), json.loads(authority.stdout.readline())))
         finally:
             authority.terminate()
-            authority.wait(timeout=10)
+            authority.wait(timeout=60)
     print("everything was stopped and removed")
 
 

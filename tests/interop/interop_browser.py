@@ -7,7 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 MAX_PAGES = 12
 
 

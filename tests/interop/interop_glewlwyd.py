@@ -17,7 +17,7 @@ BINARY = "/usr/bin/glewlwyd"
 SCHEMAS = ("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3",
            "/usr/share/doc/glewlwyd/database/init.sqlite3.sql.gz")
 MODULES = "/usr/lib/glewlwyd"
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 120
 START_TRIES = 5
 PLUGIN = "glwd"
 ADMIN = ("admin", "password")  # as the schema has it; only on loopback, only for the minutes of a test
@@ -185,7 +185,7 @@ def start(work, port):
 def stop(child):
     child.terminate()
     try:
-        child.wait(timeout=10)
+        child.wait(timeout=60)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

@@ -5,7 +5,7 @@ import threading
 
 import harness
 
-LOGIN_TIMEOUT_S = 90
+LOGIN_TIMEOUT_S = 180
 
 
 class User:

@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 class Refused(Exception):

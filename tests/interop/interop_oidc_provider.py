@@ -11,7 +11,7 @@ from interop_browser import MAX_PAGES, Browser
 from interop_oauth import DEVICE_GRANT, http
 
 HERE = pathlib.Path(__file__).resolve().parent
-INSTALL_TIMEOUT_S = 300
+INSTALL_TIMEOUT_S = 600
 
 RESOURCE = "urn:mltoken:api"
 
@@ -159,7 +159,7 @@ def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_tt
     finally:
         child.stdin.close()
         try:
-            child.wait(timeout=10)
+            child.wait(timeout=60)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

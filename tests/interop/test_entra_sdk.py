@@ -29,7 +29,7 @@ from test_private_key_jwt import Pair
 TENANT = "c0470500-0000-4000-8000-00000000c050"
 SCOPE, OTHER = "https://cognitiveservices.example/.default", "https://other.example/.default"
 ALL = f"openid profile offline_access {SCOPE}"
-IDENTITY_TIMEOUT_S = 60
+IDENTITY_TIMEOUT_S = 180
 
 # Never compared: what an HTTP client says of itself and of its connection, and what a library reports of itself.
 OWN = {"host", "content-length", "connection", "accept-encoding", "user-agent", "accept", "x-client-sku", "x-client-ver",

@@ -12,7 +12,7 @@ import interop_oidc_provider
 from interop_mltoken import User
 from interop_oauth import Client, Refused, claims
 
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_the_token_opens_the_door(user, authority, signed_in):
     """As one would use it: curl reads its configuration from us and asks a service that looks at the token."""
     config = user.ok("get", "--curl", "person")
     said = subprocess.run(["curl", "-q", "--silent", "--show-error", "--fail", "-K", "-", authority.door], input=config,
-                          text=True, capture_output=True, timeout=30)
+                          text=True, capture_output=True, timeout=120)
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["sub"] == claims(user.get("person"))["sub"]
 
@@ -214,7 +214,7 @@ def test_person_says_no(user, authority):
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory, oidc_provider_folder):
     """oidc-provider whose tokens and codes live for seconds."""
-    with interop_oidc_provider.running(oidc_provider_folder, tmp_path_factory.mktemp("hasty"), access_ttl=6,
+    with interop_oidc_provider.running(oidc_provider_folder, tmp_path_factory.mktemp("hasty"), access_ttl=12,
                                        device_ttl=7) as server:
         mine = User()
         mine.profile("machine", server, server.basic, "client_credentials", server.machine_scope)

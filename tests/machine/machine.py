@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-PATIENCE = 60  # the end of patience, never a measurement
+PATIENCE = 120  # the end of patience, never a measurement
 
 
 def wait_until(check, timeout=PATIENCE, step=0.1):
@@ -190,7 +190,7 @@ class Account:
 RAW = """
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
-s.settimeout(30)
+s.settimeout(120)
 s.connect(sys.argv[1])
 try:
     s.sendall(b'{"method":"org.mltoken.agent.GetToken","parameters":{"profile":"p"}}\\0')

@@ -118,11 +118,11 @@ def test_nobody_else_gets_in(machine, alice, bob, authority):
 
 def test_a_hung_agent_is_replaced(machine, alice, authority):
     alice.config({"p": with_secret(alice, authority)})
-    alice.drop_in("watchdog.conf", "[Service]\nWatchdogSec=8\nTimeoutStopSec=2\n")
+    alice.drop_in("watchdog.conf", "[Service]\nWatchdogSec=12\nTimeoutStopSec=2\n")
     enable(alice)
     alice.mltoken("get", "p").ok()
     pid = agent_pid(alice)
-    time.sleep(17)  # one that says nothing would be dead by now
+    time.sleep(25)  # one that says nothing would be dead by now
     assert agent_pid(alice) == pid and machine.unit("mltoken-agent.service", "NRestarts", "alice") == "0"
     machine.run("kill", "-STOP", str(pid)).ok()
     wait_until(lambda: machine.unit("mltoken-agent.service", "NRestarts", "alice") == "1")
