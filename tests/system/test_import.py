@@ -67,7 +67,7 @@ def test_without_an_access_token_or_its_end(setup, authority, varlink, mltoken, 
 
 
 def test_an_access_token_alone_ends_with_its_life(setup, authority, varlink, mltoken):
-    brought = {**sign_in(authority), "refreshToken": None, "expiresAt": int(time.time()) + 4}
+    brought = {**sign_in(authority), "refreshToken": None, "expiresAt": int(time.time()) + 12}
     varlink().call("Import", **brought)
     assert mltoken("get", "me").ok().out.strip() == brought["accessToken"]
     wait_until(lambda: mltoken("get", "me").code == 4)

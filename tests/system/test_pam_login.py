@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from harness import memory_has, person, program, wait_until
+from harness import PATIENCE, memory_has, person, program, wait_until
 from login_helper import ENVIRONMENT, Helper, children, wait_gone
 
 CONFIG = "[pam]\nprofile = me\nuser_claim = nickname\n\n"
@@ -230,7 +230,7 @@ def test_it_goes_when_its_input_ends(setup, home, login, endpoint):
     assert others
     began = time.monotonic()
     helper.process.stdin.close()
-    assert helper.gone() == 1 and time.monotonic() - began < 5
+    assert helper.gone() == 1 and time.monotonic() - began < 25
     wait_gone(*others)
     with pytest.raises(EOFError):
         while True:
@@ -303,7 +303,7 @@ def test_a_module_that_never_reads(setup, home):
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     helper = Helper(home, "--max-wait", "5", stdout=writer)
     os.close(writer)
-    assert helper.gone(40) == 1
+    assert helper.gone(2 * PATIENCE) == 1
     os.close(reader)
     helper.process.stdout = None
     helper.close()
@@ -314,7 +314,7 @@ def test_a_module_that_has_closed_its_end(setup, home):
     os.close(reader)
     helper = Helper(home, "--max-wait", "60", stdout=writer)
     os.close(writer)
-    assert helper.gone(40) == 1
+    assert helper.gone(2 * PATIENCE) == 1
     helper.process.stdout = None
     helper.close()
 
@@ -530,7 +530,7 @@ def test_verify_of_a_dead_authority_and_of_a_slow_module(setup, verify, login):
     setup.resume()
     login("--verify", wait="2").fail("timeout")
     setup.fault("metadata", hang="before")
-    helper = login("--verify", wait="2")
+    helper = login("--verify", wait="8")
     helper.process.stdin.write(setup.mint().encode())
     helper.process.stdin.close()
     helper.fail("timeout")

@@ -21,9 +21,12 @@ def login(home):
         helper.close()
 
 
+HANGS = "6"  # how long a request may take; on a slow machine those that do not hang are answered by then
+
+
 @pytest.fixture
 def setup(authority, home):
-    home.config({"me": person(authority, timeout="2")})
+    home.config({"me": person(authority, timeout=HANGS)})
     authority.set_client("device", enforce_interval=False)
     return authority
 
@@ -63,9 +66,9 @@ def test_the_code_runs_out(setup, login):
 def test_the_deadline(setup, login):
     """Endless authorization_pending ends, and not by the authority's leave."""
     began = time.monotonic()
-    helper = login(wait="4")
-    assert helper.fail("timeout") == "nobody finished the sign-in within 4 s"
-    assert 3.9 <= time.monotonic() - began
+    helper = login(wait="12")
+    assert helper.fail("timeout") == "nobody finished the sign-in within 12 s"
+    assert 11.9 <= time.monotonic() - began
     assert [word for word, _ in helper.seen][:3] == ["prompt", "pending", "pending"]
 
 
@@ -93,13 +96,20 @@ def test_intervals(authority, home, login):
     authority.add_client("huge", grants=("device_code",), interval=10**9, auto_approve="alice")
     profiles["huge"] = person(authority, "huge", scope="openid")
     home.config(profiles)
-    running = {name: login("--profile", name, wait="100") for name in profiles}
-    wait_until(lambda: len(gaps(authority, "slow")) >= 3, 60)
-    for name, (_, (least, most)) in INTERVALS.items():
-        first = gaps(authority, name)[0]
-        assert least <= first <= most, (name, first)
-    slow = gaps(authority, "slow")
-    assert all(gap >= 5.9 for gap in slow[1:]), slow
+    running = {name: login("--profile", name, wait="200") for name in profiles}
+
+    def all_seen():
+        """A busy machine may make a gap longer, never shorter, and not all of them."""
+        for name, (_, (least, most)) in INTERVALS.items():
+            first = gaps(authority, name)[:1] if name == "slow" else gaps(authority, name)
+            assert all(gap >= least for gap in first), (name, first)
+            if not any(gap <= most for gap in first):
+                return False
+        later = gaps(authority, "slow")[1:]
+        assert all(gap >= 5.9 for gap in later), later
+        return len(later) >= 2
+
+    wait_until(all_seen)
     assert running["huge"].process.poll() is None and not polls(authority, "huge")
     assert running["huge"].line()[0] == "prompt"
 
@@ -110,10 +120,10 @@ def test_trouble_makes_it_slower(setup, login):
     setup.fault("token", hang="before", times=1)
     setup.fault("token", status=503, times=1)
     setup.fault("token", reset="before", times=1)
-    wait_until(lambda: len(polls(setup)) >= 5, 90)
+    wait_until(lambda: len(polls(setup)) >= 5, 120)
     found = [b - a for a, b in zip(polls(setup), polls(setup)[1:])]
-    # hangs 2 s, then 2 s; then 4 s; then 8 s; then pending was said: 1 s
-    assert found[0] >= 3.8 and found[1] >= 3.8 and found[2] >= 7.8 and found[3] <= 6, found
+    # hangs, then 2 s; then 4 s; then 8 s; then pending was said: 1 s
+    assert found[0] >= int(HANGS) + 1.8 and found[1] >= 3.8 and found[2] >= 7.8 and found[3] < 12, found
     setup.approve(setup.device_codes()[0].user_code)
     helper.done()
 
@@ -121,7 +131,7 @@ def test_trouble_makes_it_slower(setup, login):
 def test_trouble_is_not_told_as_pending(setup, login):
     """The module learns by `pending` that the authority answers: an answer that is none does not count."""
     setup.fault("token", status=503)
-    helper = login(wait="5")
+    helper = login(wait="12")
     helper.fail("timeout")
     assert [word for word, _ in helper.seen] == ["prompt", "fail"]
 
@@ -153,7 +163,7 @@ def test_tls_that_is_not_trusted(authority, home, login, certificate):
 
 def test_one_that_never_says_a_word(setup, login):
     setup.fault("metadata", hang="before")
-    assert "no answer within 2 s" in login().fail("unreachable")
+    assert f"no answer within {HANGS} s" in login().fail("unreachable")
 
 
 def test_one_that_is_no_http_server(authority, home, login):
