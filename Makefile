@@ -70,7 +70,7 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -iquote pam -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all impatient install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
+.PHONY: all impatient guest install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
@@ -177,6 +177,13 @@ $(BUILD)/impatient/mltoken-agent-main: $(call objects,agent/main.c) $(IMPATIENT)
 
 impatient: $(BUILD)/impatient/mltoken-agent-main
 
+# an application that looks at itself before and after each phase of PAM, and whose calls fail when they are told to
+$(BUILD)/pam_guest: tests/system/pam_guest.c $(BUILD)/flags.mk
+	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu11 -O1 -g -Wall -Wextra -Wno-stringop-truncation -rdynamic \
+	    $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DWITHOUT_MALLOC) -o $@ $< -lpam -ldl
+
+guest: $(BUILD)/pam_guest
+
 # ---- the targets of people ---------------------------------------------------------------------------------------
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \
                 libsecret-1-dev libpam0g-dev ca-certificates python3 openssl
@@ -205,7 +212,7 @@ demo:
 
 check:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_TEST)"
-	@$(MAKE) --no-print-directory -j2 all unit impatient
+	@$(MAKE) --no-print-directory -j2 all unit impatient guest
 	@MLTOKEN_BUILD=$(abspath $(BUILD)) MLTOKEN_SAN=$(SAN) $(PYTHON) tests/check.py $(CHECK)
 
 # kill -9 at every call of a rotation, and at so many random instants: prints what each cost

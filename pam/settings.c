@@ -228,11 +228,11 @@ static int take_pair(struct settings *settings, const struct ini_item *item, uin
     if (*seen & bit(key))
         return bad(problem, "line %d: %s stands twice", item->line, shown);
     *seen |= bit(key);
-    if (!(settings->given & bit(key)))
-        return set_value(settings, key, item->value, problem);
     /* an argument wins, but a wrong value is still one */
     _cleanup_settings_ struct settings unused = {0};
-    return set_value(&unused, key, item->value, problem);
+    char what[SETTINGS_PROBLEM] = "";
+    int r = set_value(settings->given & bit(key) ? &unused : settings, key, item->value, what);
+    return r == -EINVAL ? bad(problem, "line %d: %.200s", item->line, what) : r;
 }
 
 static bool known_section(struct span name)
