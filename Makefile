@@ -266,6 +266,8 @@ $(BUILD)/fuzz/fuzz_sealed: $(call objects,$(SEALED_SRC))
 $(BUILD)/fuzz/fuzz_import_record: FUZZ_MORE = $(call objects,pam/import_record.c)
 $(BUILD)/fuzz/fuzz_import_record: $(call objects,pam/import_record.c)
 
+$(BUILD)/fuzz/fuzz_pam_login: FUZZ_MORE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 # by tests/fuzz/run.sh, with the compiler and the sanitizers that this needs
 fuzz-programs: $(FUZZ)
 

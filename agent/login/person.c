@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define YEAR_9999 INT64_C(253402300799) /* no later time is believed in a token */
+
 struct telling {
     struct buffer *line;
     json_object *claims;
@@ -124,7 +126,7 @@ int person_tell(struct buffer *line, json_object *claims, const char *client_id,
         over = over || !groups || !roles;
     }
     line_put_text(line, "overage", over ? "yes" : "no");
-    if (json_number(claims, "iat", &issued) == 0)
+    if (json_number(claims, "iat", &issued) == 0 && issued >= 0 && issued <= YEAR_9999)
         line_put_number(line, "iat", issued);
     return buffer_error(line);
 }
