@@ -18,6 +18,9 @@ docdir      ?= $(prefix)/share/doc/mltoken
 sysconfdir  ?= /etc
 systemduserunitdir ?= $(prefix)/lib/systemd/user
 systemdsystemunitdir ?= $(prefix)/lib/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
+tmpfilesdir ?= $(prefix)/lib/tmpfiles.d
+pamconfigsdir ?= $(prefix)/share/pam-configs
 bashcompdir ?= $(prefix)/share/bash-completion/completions
 zshcompdir  ?= $(prefix)/share/zsh/site-functions
 fishcompdir ?= $(prefix)/share/fish/vendor_completions.d
@@ -288,10 +291,12 @@ MAN := $(wildcard lib/man/*.[1-8])
 UNITS := mltoken-agent.socket mltoken-agent.service
 SYSTEM_UNITS := mltoken-agent@.service
 EXAMPLES := $(docdir)/examples
+PAM_EXAMPLES := pam.conf pam.map pam.d-sshd sshd_config.d-mltoken.conf
 INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecdir)/mltoken/,mltoken-agent-main $(notdir $(STORES) $(PAM_PROGRAMS))) $(addprefix $(pamdir)/,$(notdir $(PAM_MODULE))) $(includedir)/mltoken.h \
     $(addprefix $(libdir)/,libmltoken.so.0 libmltoken.so libmltoken.a pkgconfig/mltoken.pc) \
     $(foreach page,$(MAN),$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) $(addprefix $(systemduserunitdir)/,$(UNITS)) $(addprefix $(systemdsystemunitdir)/,$(SYSTEM_UNITS)) \
-    $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf
+    $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf \
+    $(sysusersdir)/mltoken.conf $(tmpfilesdir)/mltoken.conf $(pamconfigsdir)/mltoken $(addprefix $(EXAMPLES)/,$(PAM_EXAMPLES))
 
 install_units = for unit in $(1); do \
 	    sed -e 's|@bindir@|$(bindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/$$unit.in > $(BUILD)/$$unit && \
@@ -311,6 +316,13 @@ install: all
 	$(call say,INSTALL,$(DESTDIR)$(systemduserunitdir))$(call install_units,$(UNITS),$(systemduserunitdir))
 	$(call say,INSTALL,$(DESTDIR)$(systemdsystemunitdir))$(call install_units,$(SYSTEM_UNITS),$(systemdsystemunitdir))
 	$(call say,INSTALL,$(DESTDIR)$(EXAMPLES))$(INSTALL) -m 644 systemd/mltoken-agent.service.d/sandbox.conf $(DESTDIR)$(EXAMPLES)
+	$(call say,INSTALL,$(DESTDIR)$(pamconfigsdir))$(INSTALL) -m 644 pam/examples/pam-config $(DESTDIR)$(pamconfigsdir)/mltoken
+	$(Q)$(INSTALL) -m 644 systemd/sysusers.d/mltoken.conf $(DESTDIR)$(sysusersdir)/mltoken.conf
+	$(Q)sed -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/tmpfiles.d/mltoken.conf > $(BUILD)/tmpfiles.conf && \
+	    $(INSTALL) -m 644 $(BUILD)/tmpfiles.conf $(DESTDIR)$(tmpfilesdir)/mltoken.conf
+	$(Q)for example in $(PAM_EXAMPLES); do \
+	    sed -e 's|/usr/libexec/mltoken/|$(libexecdir)/mltoken/|' -e 's|/etc/mltoken/|$(sysconfdir)/mltoken/|g' pam/examples/$$example > $(BUILD)/$$example && \
+	    $(INSTALL) -m 644 $(BUILD)/$$example $(DESTDIR)$(EXAMPLES) || exit 1; done
 	$(call say,INSTALL,completions)$(INSTALL) -m 644 lib/completions/mltoken.bash $(DESTDIR)$(bashcompdir)/mltoken
 	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.zsh $(DESTDIR)$(zshcompdir)/_mltoken
 	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.fish $(DESTDIR)$(fishcompdir)/mltoken.fish

@@ -42,6 +42,12 @@ static bool own_directory(const char *path, uid_t uid)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid;
 }
 
+/* Those of the PAM module, and of no account. */
+static bool is_reserved(const char *name)
+{
+    return strcmp(name, "handoff") == 0 || strcmp(name, "rate") == 0;
+}
+
 /* That of mltoken-agent@NAME.service: a directory of the account's own in one of root's, found by its owner, so that no
  * name has to be looked up. */
 static bool find_service(uid_t uid, char directory[static SOCKET_PATH_SIZE])
@@ -55,8 +61,9 @@ static bool find_service(uid_t uid, char directory[static SOCKET_PATH_SIZE])
         const struct dirent *entry = readdir(all);
         if (!entry)
             break;
-        if (entry->d_name[0] == '.' || fstatat(dirfd(all), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-            !S_ISDIR(st.st_mode) || st.st_uid != uid)
+        if (entry->d_name[0] == '.' || is_reserved(entry->d_name) ||
+            fstatat(dirfd(all), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+            st.st_uid != uid)
             continue;
         char path[sizeof(SERVICES) + sizeof(entry->d_name)];
         int n = snprintf(path, sizeof(path), SERVICES "/%s", entry->d_name);

@@ -27,6 +27,7 @@ static void check_parameters(const struct import_record *record)
     CHECK(strlen(record->profile) <= LIMIT_PROFILE_NAME);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct import_record record;

@@ -8,12 +8,14 @@ trap 'rm -rf "$folder"' EXIT
 stage=$folder/stage
 fail() { echo "check_install: $*" >&2; exit 1; }
 # built anew, because the places are compiled in; not in the folder of the build that is being looked at
-run() { env -u MLTOKEN_BUILD -u BUILD make -s -j2 BUILD="$folder/build" DESTDIR="$stage" prefix=/opt/there sysconfdir=/opt/settings systemduserunitdir=/opt/units systemdsystemunitdir=/opt/system "$@"; }
+run() { env -u MLTOKEN_BUILD -u BUILD make -s -j2 BUILD="$folder/build" DESTDIR="$stage" prefix=/opt/there sysconfdir=/opt/settings systemduserunitdir=/opt/units systemdsystemunitdir=/opt/system sysusersdir=/opt/sysusers tmpfilesdir=/opt/tmpfiles pamconfigsdir=/opt/pam-configs "$@"; }
 
 umask 027 # what is installed must not depend on it
 run install > "$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
 cat > "$folder/expected" << 'END'
+opt/pam-configs/mltoken
 opt/system/mltoken-agent@.service
+opt/sysusers/mltoken.conf
 opt/there/bin/mltoken
 opt/there/bin/mltoken-agent
 opt/there/include/mltoken.h
@@ -23,17 +25,23 @@ opt/there/lib/libmltoken.so.0
 opt/there/lib/pkgconfig/mltoken.pc
 opt/there/lib/security/pam_mltoken.so
 opt/there/libexec/mltoken/mltoken-agent-main
+opt/there/libexec/mltoken/mltoken-pam-import
 opt/there/libexec/mltoken/mltoken-pam-login
 opt/there/libexec/mltoken/mltoken-store-file
 opt/there/libexec/mltoken/mltoken-store-keyring
 opt/there/share/bash-completion/completions/mltoken
+opt/there/share/doc/mltoken/examples/pam.conf
+opt/there/share/doc/mltoken/examples/pam.d-sshd
+opt/there/share/doc/mltoken/examples/pam.map
 opt/there/share/doc/mltoken/examples/sandbox.conf
+opt/there/share/doc/mltoken/examples/sshd_config.d-mltoken.conf
 opt/there/share/fish/vendor_completions.d/mltoken.fish
 opt/there/share/man/man1/mltoken-agent.1
 opt/there/share/man/man1/mltoken.1
 opt/there/share/man/man3/mltoken.3
 opt/there/share/man/man5/mltoken.conf.5
 opt/there/share/zsh/site-functions/_mltoken
+opt/tmpfiles/mltoken.conf
 opt/units/mltoken-agent.service
 opt/units/mltoken-agent.socket
 END
@@ -44,6 +52,21 @@ closed=$(find "$stage" ! -type l ! -perm -o=r)
 
 grep -qx 'ExecStart=/opt/there/bin/mltoken-agent' "$stage/opt/units/mltoken-agent.service" || fail "the unit starts another agent"
 grep -qx 'ExecStart=/opt/there/bin/mltoken-agent' "$stage/opt/system/mltoken-agent@.service" || fail "the system's unit starts another agent"
+grep -qx 'z /opt/settings/mltoken/pam.conf 0640 root _mltoken -' "$stage/opt/tmpfiles/mltoken.conf" || fail "tmpfiles.d names other settings"
+if [ "$(id -u)" = 0 ]; then # a host on which both were read
+    mkdir -p "$folder/tree/etc" "$folder/tree/run" "$folder/tree/opt/settings/mltoken"
+    echo > "$folder/tree/opt/settings/mltoken/pam.conf"
+    { systemd-sysusers --root="$folder/tree" "$stage/opt/sysusers/mltoken.conf" && systemd-tmpfiles --root="$folder/tree" --create "$stage/opt/tmpfiles/mltoken.conf"; } > "$folder/log" 2>&1 ||
+        { cat "$folder/log" >&2; fail "sysusers.d or tmpfiles.d is not understood"; }
+    group=$(sed -n 's/^_mltoken:x:\([0-9]*\):.*/\1/p' "$folder/tree/etc/group")
+    found=$(cd "$folder/tree" && stat -c '%a %u %g %n' run/mltoken run/mltoken/handoff run/mltoken/rate opt/settings/mltoken/pam.conf)
+    [ "$found" = "755 0 0 run/mltoken
+700 0 0 run/mltoken/handoff
+700 0 0 run/mltoken/rate
+640 0 $group opt/settings/mltoken/pam.conf" ] || fail "the folders of the PAM module are: $found"
+fi
+grep -q 'map = /opt/settings/mltoken/pam.map' "$stage/opt/there/share/doc/mltoken/examples/pam.conf" || fail "the example names another map"
+grep -q '/opt/there/libexec/mltoken/mltoken-pam-login --map --config /opt/settings' "$stage/opt/there/share/doc/mltoken/examples/pam.conf" || fail "the example names another program"
 grep -q 'MLTOKEN_CONFIG=/opt/settings/mltoken/%i/config' "$stage/opt/system/mltoken-agent@.service" || fail "the system's unit names other settings"
 ! grep -rn '@[a-z]*@' "$stage/opt/units" "$stage/opt/system" "$stage/opt/there/lib/pkgconfig" || fail "a placeholder is left"
 for program in bin/mltoken-agent libexec/mltoken/mltoken-agent-main; do

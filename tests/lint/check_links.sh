@@ -16,6 +16,7 @@ needs mltoken libjson-c libqrencode libc ld-linux-x86-64
 needs mltoken-agent libc ld-linux-x86-64
 needs mltoken-agent-main libcurl libjson-c libcrypto libssl libsodium libc ld-linux-x86-64
 needs mltoken-pam-login libcurl libjson-c libcrypto libssl libsodium libc ld-linux-x86-64
+needs mltoken-pam-import libjson-c libc ld-linux-x86-64
 needs mltoken-store-file libsodium libjson-c libc ld-linux-x86-64
 needs mltoken-store-keyring libsecret-1 libgio-2.0 libgobject-2.0 libglib-2.0 libjson-c libc ld-linux-x86-64
 needs pam_mltoken.so libpam libc ld-linux-x86-64
