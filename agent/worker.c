@@ -436,6 +436,16 @@ int worker_compare(struct worker *worker, pid_t pid, char *const paths[], int64_
     return start(worker, &model, 0, ret);
 }
 
+int worker_newest(struct worker *worker, char *const paths[], int64_t timeout_ms, worker_fn *fn, void *arg,
+                  struct worker_job **ret)
+{
+    struct worker_job model = {
+        .order = WORKER_NEWEST, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .text = BUFFER(WORKER_TEXT)};
+    for (char *const *path = paths; *path; path++)
+        buffer_append(&model.text, *path, strlen(*path) + 1);
+    return start(worker, &model, LIMIT_CODE, ret);
+}
+
 int worker_say(struct worker_job *job, struct span bytes)
 {
     int r = buffer_append(&job->input, bytes.data, bytes.length);

@@ -42,6 +42,10 @@ int worker_run(struct worker *, char *const argv[], size_t maximum, int64_t time
 /* Whether a process runs one of these programs (absolute paths, NULL at the end): `verdict` when there is no error. */
 int worker_compare(struct worker *, pid_t, char *const paths[], int64_t timeout_ms, worker_fn *, void *arg,
                    struct worker_job **ret);
+/* When the last change was of these files (absolute paths, NULL at the end) or of what leads to them as a link: epoch
+ * in ms, as decimal digits; 0 when there are none. */
+int worker_newest(struct worker *, char *const paths[], int64_t timeout_ms, worker_fn *, void *arg,
+                  struct worker_job **ret);
 /* A program that is talked with: it reads what worker_say() gives it from its standard input, and `heard` is told at
  * once what it writes (there is no output at the end). It may be cancelled from there. A person may be looking at what
  * it shows: its end is a SIGINT, and a SIGKILL if that did not do. */

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { WORKER_FD = 3 };
@@ -76,6 +77,25 @@ static enum reader_exit derive(const char *text, size_t length, int to)
     return written ? READER_OK : READER_FAILED;
 }
 
+static int64_t changed_ms(const char *path, int flags)
+{
+    struct stat st;
+    if (fstatat(AT_FDCWD, path, &st, flags) < 0)
+        return 0;
+    return (int64_t)st.st_ctim.tv_sec * 1000 + st.st_ctim.tv_nsec / 1000000;
+}
+
+static enum reader_exit newest(const char *text, size_t length, int to)
+{
+    int64_t last = 0;
+    for (size_t at = 0; at < length; at += strlen(text + at) + 1) {
+        const int64_t times[] = {changed_ms(text + at, 0), changed_ms(text + at, AT_SYMLINK_NOFOLLOW)};
+        for (size_t i = 0; i < ELEMENTS(times); i++)
+            last = times[i] > last ? times[i] : last;
+    }
+    return dprintf(to, "%lld", (long long)last) > 0 ? READER_OK : READER_FAILED;
+}
+
 static int work(const struct worker_request *request, const char *text, size_t length, int to)
 {
     if (request->order == WORKER_COMPARE)
@@ -84,6 +104,8 @@ static int work(const struct worker_request *request, const char *text, size_t l
         return signer_run(text, length, to);
     if (request->order == WORKER_PAIR)
         return signer_run_pair(text, length, to);
+    if (request->order == WORKER_NEWEST)
+        return (int)newest(text, length, to);
     return (int)(request->order == WORKER_READ ? read_file(text, (enum worker_rule)request->rule, to)
                                                : derive(text, length, to));
 }

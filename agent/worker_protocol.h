@@ -13,13 +13,14 @@ enum worker_order {
     WORKER_COMPARE,
     WORKER_DERIVE,
     WORKER_SIGN,
-    WORKER_PAIR
+    WORKER_PAIR,
+    WORKER_NEWEST
 };
 
-/* Agent to worker. For READ, RUN, COMPARE, DERIVE, SIGN and PAIR the write end of a pipe comes along (SCM_RIGHTS), for
- * TALK an end of a socketpair; the text follows the record: a path; the words of a command, each ended by a NUL; the
- * parameters of seal_derive() and behind them a passphrase, or what signer_write() or signer_write_pair() made, a
- * password behind it: both sides wipe them once they are sent and taken. */
+/* Agent to worker. For READ, RUN, COMPARE, DERIVE, SIGN, PAIR and NEWEST the write end of a pipe comes along
+ * (SCM_RIGHTS), for TALK an end of a socketpair; the text follows the record: a path; paths, or the words of a command,
+ * each ended by a NUL; the parameters of seal_derive() and behind them a passphrase, or what signer_write() or
+ * signer_write_pair() made, a password behind it: both sides wipe them once they are sent and taken. */
 struct worker_request {
     uint64_t id;
     uint32_t order;

@@ -4,6 +4,7 @@
 #include "acquire/flight.h"
 #include "acquire/lock.h"
 #include "acquire/lodging.h"
+#include "acquire/recheck.h"
 #include "acquire/report.h"
 #include "acquire/signin.h"
 #include "cleanup.h"
@@ -216,13 +217,14 @@ static void on_patience(void *arg)
     }
 }
 
-static int take_off(struct conductor *conductor, struct entry *entry)
+static int take_off(struct conductor *conductor, struct entry *entry, bool recheck)
 {
     struct flight *flight;
     int r = flight_new(conductor, entry->holder, GRANT_ACQUIRE, &entry->request, &flight);
     if (r < 0)
         return r;
     flight->entry = entry;
+    flight->recheck = recheck;
     entry->flight = flight;
     return timer_start(conductor->loop, &flight->patience, loop_now(conductor->loop) + PATIENCE_MS, on_patience,
                        flight);
@@ -263,11 +265,12 @@ enum verdict conductor_get(struct conductor *conductor, struct holder *holder, c
     }
     if (verdict == VERDICT_SERVE)
         count_hit(conductor, entry);
-    if (verdict != VERDICT_FETCH)
+    bool recheck = verdict == VERDICT_REFUSE && recheck_wanted(entry, now);
+    if (verdict != VERDICT_FETCH && !recheck)
         return verdict;
     if (entry->flight) {
         conductor->counters.joined++;
-    } else if ((r = take_off(conductor, entry)) < 0) {
+    } else if ((r = take_off(conductor, entry, recheck)) < 0) {
         failure_set(why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
         return VERDICT_REFUSE;
     }
@@ -295,7 +298,7 @@ static void on_renewal(void *arg)
     if (entry->flight || entry->holder->refused || entry_renew_ms(entry, loop_now(entry->renewer->loop)) < 0)
         return;
     entry->renewer->counters.renewed++;
-    if (take_off(entry->renewer, entry) < 0 && !entry->flight)
+    if (take_off(entry->renewer, entry, false) < 0 && !entry->flight)
         (void)timer_start(entry->renewer->loop, &entry->timer, loop_now(entry->renewer->loop) + LIMIT_BACKOFF_FIRST_MS,
                           on_renewal, entry);
 }
@@ -387,7 +390,12 @@ static void land_failure(struct flight *flight, const struct failure *failure)
     struct failure why = *failure;
     bool nobody = failure->kind == FAILURE_LOGIN_REQUIRED && !flight->input.held && conductor_signs_in(flight->profile);
     bool known = nobody || failure->inherited; /* it was said where it belongs */
+    if (flight->recheck) {                     /* nothing was asked, and the memory is no younger by it */
+        answer_waiters(flight, failure);
+        return;
+    }
     conductor->counters.failed++;
+    recheck_note(flight);
     if (!known)
         log_failure(flight, failure);
     if (entry_fail(entry, failure, is_remembered(failure) && !known, loop_now(conductor->loop), clock_wall_s(),
@@ -569,7 +577,7 @@ void conductor_replaced(struct conductor *conductor, struct holder *holder)
         entry->flight = NULL;
         entry_forget_token(entry);
         if (entry->watchers)
-            (void)take_off(conductor, entry); /* failing that, at the next call */
+            (void)take_off(conductor, entry, false); /* failing that, at the next call */
     }
     struct failure why;
     failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "the token that it was made from was replaced; ask anew");

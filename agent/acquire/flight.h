@@ -32,6 +32,7 @@ struct flight {
     uint64_t sign_in;              /* of the holder: as the credential was read; REVOKE: as it was asked for */
     int64_t sent_ms, sent_wall_ms; /* when its last exchange began: a token's life counts from there */
     struct timer patience;
+    bool recheck; /* ACQUIRE: it begins only if what was refused was replaced on disk since */
 
     struct login *login;           /* LOGIN: who is told */
     bool switch_account;           /* LOGIN: it may be another person */

@@ -2,6 +2,7 @@
 #include "acquire/flight.h"
 #include "acquire/import.h"
 #include "acquire/inquiry.h"
+#include "acquire/recheck.h"
 
 #include "acquire/browse.h"
 #include "acquire/verification.h"
@@ -18,7 +19,7 @@ void flight_start_next(struct holder *holder)
             continue;
         flight->running = true;
         busy |= flight->serial;
-        task_start(flight->conductor->loop, &flight->task, flight_begin, flight);
+        task_start(flight->conductor->loop, &flight->task, recheck_begin, flight);
     }
 }
 

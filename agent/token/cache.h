@@ -72,6 +72,7 @@ struct holder {
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */
+    int64_t refused_wall_ms;    /* when the flight began that was refused last: epoch, ms */
     int warned_days;            /* the last of the days before its end on which that was said; 0: never */
     struct flight *flights;     /* under way or waiting their turn */
     bool broken;                /* its configuration has a mistake now; profile is the last good one */

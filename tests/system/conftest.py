@@ -16,7 +16,7 @@ def pytest_runtest_makereport(item):
     """A failure of PAM's shows what the programs of its place logged."""
     report = (yield).get_result()
     place = getattr(item, "funcargs", {}).get("place")
-    if report.when == "call" and report.failed and place:
+    if report.when == "call" and report.failed and hasattr(place, "log"):
         report.sections.append(("the place's log", "\n".join(place.log.lines[-60:])))
 
 

@@ -147,6 +147,20 @@ def test_a_refusal_is_remembered_until_the_configuration_changes(setup, authorit
     assert authority.count("token") == 2
 
 
+def test_a_secret_that_was_replaced_in_its_file_is_tried_at_once(setup, authority, mltoken, home):
+    good = authority.client("svc").secret
+    authority.set_client("svc", secret="another")
+    for _ in range(3):
+        mltoken("get", "svc").failed(5)
+    assert authority.count("token") == 1
+    authority.set_client("svc", secret=good)
+    mltoken("get", "svc").failed(5)
+    assert authority.count("token") == 1, "nobody told us"
+    home.secret(good, "secret-svc")
+    mltoken("get", "svc").ok()
+    assert authority.count("token") == 2
+
+
 def test_no_agent(home, authority, mltoken):
     home.config({"svc": service(authority, home)})
     mltoken("get", "svc").failed(7)

@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import os
 import ssl
+import time
 
 import pytest
 
@@ -198,6 +199,51 @@ def test_three_identities_at_once_and_after_one_was_replaced(authority, place, h
     pair.replace(newer)
     all_at_once()
     assert identities(authority) == {"one": {first, newer.print}, "two": {two.print}, "svc": {None}}
+
+
+def test_a_refused_one_that_was_replaced_is_tried_at_once(authority, place, home, start_agent, mltoken, pair):
+    """Of three identities on one host, each refusal is remembered by itself."""
+    two, newer = Issued(authority, home, "two"), Issued(authority, home, "newer")
+    register(authority, "two", two)
+    home.config(three(authority, place, home, pair, two))
+    start_agent()
+    register(authority, "one", newer)
+    for _ in range(3):
+        assert "another client's certificate" in mltoken("get", "a0").failed(5)
+    mltoken("get", "a0", "--refresh").failed(5)
+    assert authority.count("token") == 1, "what is as it was is not shown again"
+    for name in ("b0", "c0"):
+        mltoken("get", name).ok()
+    first = pair.print
+    pair.replace(newer)
+    mltoken("get", "a0").ok()
+    assert identities(authority) == {"one": {first, newer.print}, "two": {two.print}, "svc": {None}}
+    assert authority.count("token") == 4
+
+
+def test_one_that_is_replaced_by_another_bad_one(authority, place, home, start_agent, mltoken, pair):
+    register(authority, "one", Issued(authority, home, "good"))
+    home.config({"p": shown(authority, place, pair)})
+    start_agent()
+    for i in range(3):
+        time.sleep(0.1)  # longer than the clock of a file system stands still
+        for _ in range(3):
+            mltoken("get", "p").failed(5)
+        assert authority.count("token") == i + 1
+        pair.replace(Issued(authority, home, f"bad{i}"))
+
+
+def test_at_the_end_of_tls_it_is_the_same(authority, gate, place, home, start_agent, mltoken, pair):
+    """A server that knows nobody, and says so in TLS: what it made of one certificate is not held against the next."""
+    home.config({"p": shown(authority, place, pair, authority=None, token_endpoint=gate.base + "/token")})
+    pair.replace(Pair(home, "stranger"))
+    start_agent()
+    time.sleep(0.1)
+    for count in 1, 2, 3:
+        assert mltoken("get", "p").code in (5, 6)
+        wait_until(lambda: gate.refused >= count)
+        pair.replace(Pair(home, f"stranger{count}"))
+        time.sleep(0.1)
 
 
 def test_one_certificate_for_two_clients_of_two_hosts(authority, place, strict, home, start_agent, mltoken, pair):

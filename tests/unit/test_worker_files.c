@@ -127,11 +127,47 @@ static void paths_that_are_too_long(void **state)
     assert_int_equal(-EACCES, result.error);
 }
 
+static int64_t newest(char *const paths[])
+{
+    struct result result = {0};
+    struct worker_job *job;
+    assert_int_equal(0, worker_newest(worker, paths, 10000, on_result, &result, &job));
+    outstanding++;
+    run_for(20000);
+    assert_int_equal(0, result.error);
+    return strtoll(result.output, NULL, 10);
+}
+
+static void the_newest_of_files(void **state)
+{
+    char old[128], young[128], link[128], none[] = "/nowhere/at/all";
+    struct stat st;
+    (void)state;
+    (void)snprintf(old, sizeof(old), "%s", make_file("old", 1, 0600));
+    usleep(50000); /* longer than the clock of a file system stands still */
+    (void)snprintf(young, sizeof(young), "%s", make_file("young", 1, 0600));
+    assert_int_equal(0, stat(young, &st));
+    int64_t expected = st.st_ctim.tv_sec * 1000L + st.st_ctim.tv_nsec / 1000000;
+    assert_int_equal(expected, newest((char *[]){old, young, none, NULL}));
+    assert_int_equal(expected, newest((char *[]){young, old, NULL}));
+    int64_t before = newest((char *[]){old, NULL});
+    assert_true(before > 0 && before < expected);
+    assert_int_equal(0, newest((char *[]){none, NULL}));
+    assert_int_equal(0, newest((char *[]){NULL}));
+    /* a link that leads elsewhere now is news, and so is another file in the place of this one */
+    (void)snprintf(link, sizeof(link), "%s/link-to-old", directory);
+    assert_int_equal(0, symlink(old, link));
+    assert_true(newest((char *[]){link, NULL}) >= expected);
+    usleep(50000);
+    assert_int_equal(0, rename(old, young));
+    assert_true(newest((char *[]){young, NULL}) > expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(files_by_mode),        TEST(files_of_others), TEST(files_that_are_none),
-        TEST(files_at_their_limit), TEST(read_errors),     TEST(paths_that_are_too_long),
+        TEST(files_by_mode), TEST(files_of_others),         TEST(files_that_are_none), TEST(files_at_their_limit),
+        TEST(read_errors),   TEST(paths_that_are_too_long), TEST(the_newest_of_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
