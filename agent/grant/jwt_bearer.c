@@ -1,6 +1,5 @@
 /* The JWT bearer grant (RFC 7523 section 2.1): an assertion that somebody else signed, for an access token. */
 #include "grant/trade.h"
-#include <errno.h>
 
 static const struct trade_kind kind = {.grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer",
                                        .field = "assertion"};
@@ -15,25 +14,15 @@ static const char *check(const struct profile *profile)
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
 {
     (void)tick;
-    return op == GRANT_ACQUIRE ? trade_start(state, &kind, input, ret) : -EINVAL;
-}
-
-static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
-{
-    return trade_next(state, answer, tick, ret);
-}
-
-static void end(void *state)
-{
-    trade_end(state);
+    return trade_start(state, &kind, op, input, ret);
 }
 
 const struct grant grant_jwt_bearer = {
     .name = "jwt_bearer",
-    .ops = GRANT_ACQUIRE,
+    .ops = GRANT_ACQUIRE | GRANT_INSPECT,
     .state_size = sizeof(struct trade),
     .check = check,
     .start = start,
-    .next = next,
-    .end = end,
+    .next = trade_next,
+    .end = trade_end,
 };

@@ -1,7 +1,6 @@
 /* Entra's on-behalf-of (WIRE section 1): a service that was given a person's token has one for the next service. */
 #include "grant/form.h"
 #include "grant/trade.h"
-#include <errno.h>
 
 static int add(struct buffer *body, const struct profile *profile)
 {
@@ -30,28 +29,18 @@ static const char *check(const struct profile *profile)
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
 {
     (void)tick;
-    return op == GRANT_ACQUIRE ? trade_start(state, &kind, input, ret) : -EINVAL;
-}
-
-static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
-{
-    return trade_next(state, answer, tick, ret);
-}
-
-static void end(void *state)
-{
-    trade_end(state);
+    return trade_start(state, &kind, op, input, ret);
 }
 
 static const char *const required[] = {"client_id", NULL};
 
 const struct grant grant_on_behalf_of = {
     .name = "on_behalf_of",
-    .ops = GRANT_ACQUIRE,
+    .ops = GRANT_ACQUIRE | GRANT_INSPECT,
     .state_size = sizeof(struct trade),
     .required = required,
     .check = check,
     .start = start,
-    .next = next,
-    .end = end,
+    .next = trade_next,
+    .end = trade_end,
 };

@@ -2,16 +2,12 @@
  * must not be used, no second factor can be asked for, and everything that sees the password can keep it. With a
  * `password` source nobody needs to sign in; without one `mltoken login` asks. */
 #include "grant/password_login.h"
-#include "grant/refresh.h"
-#include "grant/revocation.h"
-#include <errno.h>
+#include "grant/upkeep.h"
 
 struct password {
     const struct input *input;
-    enum grant_op op;
     bool signing_in;
-    struct refresh refresh;
-    struct revocation revocation;
+    struct upkeep upkeep;
     struct password_login login;
 };
 
@@ -19,7 +15,7 @@ struct password {
 static int pass(struct password *self, struct step *ret)
 {
     bool ended = ret->kind == STEP_FAIL && ret->fail.kind == FAILURE_LOGIN_REQUIRED;
-    if (!ended || !password_login_alone(self->input))
+    if (!ended || self->upkeep.op != GRANT_ACQUIRE || !password_login_alone(self->input))
         return 0;
     self->signing_in = true;
     return password_login_start(&self->login, self->input, ret);
@@ -28,26 +24,13 @@ static int pass(struct password *self, struct step *ret)
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
 {
     struct password *self = state;
-    int r;
     (void)tick;
-    self->op = op;
     self->input = input;
-    switch (op) {
-    case GRANT_ACQUIRE:
-        r = refresh_start(&self->refresh, input, ret);
-        return r < 0 ? r : pass(self, ret);
-    case GRANT_LOGIN:
-        self->signing_in = true;
+    self->signing_in = op == GRANT_LOGIN;
+    if (self->signing_in)
         return password_login_start(&self->login, input, ret);
-    case GRANT_REVOKE:
-        return revocation_start(&self->revocation, input, ret);
-    case GRANT_ROTATE:
-    case GRANT_INSPECT: /* these are none of its own */
-    case GRANT_IMPORT:
-    case GRANT_SETTLE:
-        break;
-    }
-    return -EINVAL;
+    int r = upkeep_start(&self->upkeep, op, input, ret);
+    return r < 0 ? r : pass(self, ret);
 }
 
 static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
@@ -55,17 +38,14 @@ static int next(void *state, const struct answer *answer, const struct tick *tic
     struct password *self = state;
     if (self->signing_in)
         return password_login_next(&self->login, answer, tick, ret);
-    if (self->op == GRANT_REVOKE)
-        return revocation_next(&self->revocation, answer, tick, ret);
-    int r = refresh_next(&self->refresh, answer, tick, ret);
+    int r = upkeep_next(&self->upkeep, answer, tick, ret);
     return r < 0 ? r : pass(self, ret);
 }
 
 static void end(void *state)
 {
     struct password *self = state;
-    refresh_end(&self->refresh);
-    revocation_end(&self->revocation);
+    upkeep_end(&self->upkeep);
     password_login_end(&self->login);
 }
 

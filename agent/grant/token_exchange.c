@@ -77,17 +77,7 @@ static const char *check_type(const char *value)
 static int start(void *state, enum grant_op op, const struct input *input, const struct tick *tick, struct step *ret)
 {
     (void)tick;
-    return op == GRANT_ACQUIRE ? trade_start(state, &kind, input, ret) : -EINVAL;
-}
-
-static int next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
-{
-    return trade_next(state, answer, tick, ret);
-}
-
-static void end(void *state)
-{
-    trade_end(state);
+    return trade_start(state, &kind, op, input, ret);
 }
 
 static const struct key keys[] = {{.name = "subject_token_type", .check = check_type},
@@ -97,11 +87,11 @@ static const struct key keys[] = {{.name = "subject_token_type", .check = check_
 
 const struct grant grant_token_exchange = {
     .name = "token_exchange",
-    .ops = GRANT_ACQUIRE,
+    .ops = GRANT_ACQUIRE | GRANT_INSPECT,
     .state_size = sizeof(struct trade),
     .keys = keys,
     .check = check,
     .start = start,
-    .next = next,
-    .end = end,
+    .next = trade_next,
+    .end = trade_end,
 };

@@ -17,8 +17,11 @@ static int ask_subject(struct trade *trade, struct step *ret)
     return 0;
 }
 
-int trade_start(struct trade *trade, const struct trade_kind *kind, const struct input *input, struct step *ret)
+int trade_start(struct trade *trade, const struct trade_kind *kind, enum grant_op op, const struct input *input,
+                struct step *ret)
 {
+    if (op != GRANT_ACQUIRE)
+        return -EINVAL;
     *trade = (struct trade){.kind = kind, .input = input, .subject = BUFFER(LIMIT_TOKEN), .actor = BUFFER(LIMIT_TOKEN)};
     int r = exchange_open(&trade->exchange, input->profile);
     return r < 0 ? r : ask_subject(trade, ret);
@@ -164,8 +167,9 @@ static int take_tokens(struct trade *trade, const struct answer *answer, const s
     return 0;
 }
 
-int trade_next(struct trade *trade, const struct answer *answer, const struct tick *tick, struct step *ret)
+int trade_next(void *state, const struct answer *answer, const struct tick *tick, struct step *ret)
 {
+    struct trade *trade = state;
     bool answered;
     if (trade->phase == TRADE_SUBJECT)
         return take_subject(trade, answer, ret);
@@ -175,8 +179,9 @@ int trade_next(struct trade *trade, const struct answer *answer, const struct ti
     return r < 0 || !answered ? r : take_tokens(trade, answer, tick, ret);
 }
 
-void trade_end(struct trade *trade)
+void trade_end(void *state)
 {
+    struct trade *trade = state;
     exchange_close(&trade->exchange);
     buffer_free(&trade->subject);
     buffer_free(&trade->actor);

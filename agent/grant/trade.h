@@ -1,5 +1,6 @@
-/* One token given for another, for every grant that does so (token_exchange, jwt_bearer, on_behalf_of). A machine to be
- * embedded. The token that is given comes from the profile's `parent`, or from a file that somebody else keeps
+/* One token given for another, for every grant that does so (token_exchange, jwt_bearer, on_behalf_of): their
+ * state is a struct trade and nothing more. The token that is given comes from the profile's `parent`, or from a file
+ * that somebody else keeps
  * (`subject_token_file`), each time anew.
  *
  * A parent's token that the authority no longer takes is asked for anew once, for it may have ended or been taken back
@@ -29,8 +30,9 @@ struct trade {
     struct tokens tokens;
 };
 
-int trade_start(struct trade *, const struct trade_kind *, const struct input *, struct step *ret);
-int trade_next(struct trade *, const struct answer *, const struct tick *, struct step *ret);
-void trade_end(struct trade *); /* wipes; may be called twice */
+int trade_start(struct trade *, const struct trade_kind *, enum grant_op, const struct input *, struct step *ret);
+/* A grant's whole next() and end(). */
+int trade_next(void *trade, const struct answer *, const struct tick *, struct step *ret);
+void trade_end(void *trade);
 /* What is wrong with a profile for any of these grants, or NULL. */
 const char *trade_check(const struct profile *);

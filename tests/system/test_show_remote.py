@@ -3,6 +3,7 @@
 import pytest
 
 from harness import person, service
+from test_exchange import TENANT, child, entra, entra_me, trader  # noqa: F401
 from test_private_key_jwt import Pair, keyed, register
 
 
@@ -119,3 +120,39 @@ def test_the_authority_hangs_up(authority, home, start_agent, mltoken):
     authority.fault("introspect", status=503, body="busy")
     remote(mltoken, "p").failed(6)
     mltoken("get", "p").ok()
+
+
+@pytest.mark.parametrize("grant", ["token_exchange", "jwt_bearer"])
+def test_a_token_that_was_made_from_another(authority, home, start_agent, mltoken, trader, grant):
+    """By the client that traded it, and by nobody else: the parent's proof is not used for it."""
+    authority.set_client("trader", token_format="opaque")
+    home.config({"me": person(authority), "p": child(authority, home, grant)})
+    agent = start_agent()
+    mltoken.login(authority, "me").ok()
+    token, parent = (mltoken("get", name).ok().out.strip() for name in ("p", "me"))
+    said = remote(mltoken, "p").ok()
+    assert said.json()["claims"]["active"] is True and said.json()["claims"]["client_id"] == "trader"
+    request, = authority.requests("introspect")
+    assert request.form["token"] == token and request.headers["authorization"].startswith("Basic ")
+    authority.store.access_tokens[token].revoked = True
+    gone = remote(mltoken, "p")
+    assert gone.code == 5 and "not active" in gone.err
+    for text in said.out, gone.out, gone.err, agent.log():
+        assert token not in text and parent not in text and trader.secret not in text
+
+
+@pytest.mark.parametrize("place, shown", [(None, True), ("https://graph.example/oidc/userinfo", False)])
+def test_a_token_on_behalf_of_a_person(authority, home, start_agent, mltoken, trader, place, shown):
+    """Entra has no introspection, and its userinfo is on a host that is not the authority's: it gets no token."""
+    if place:
+        authority.set_metadata(f"/{TENANT}/v2.0", userinfo_endpoint=place)
+    authority.set_client("native", auto_approve="alice")
+    home.config({"me": entra_me(authority), "p": entra(authority, home)})
+    start_agent()
+    mltoken("login", "me").ok()
+    mltoken("get", "p").ok()
+    if shown:
+        assert remote(mltoken, "p").ok().json()["claims"]["preferred_username"] == "alice@example.org"
+    else:
+        assert "neither introspection nor userinfo" in remote(mltoken, "p").failed(3)
+    assert authority.count("userinfo") == shown
