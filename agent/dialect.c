@@ -197,9 +197,10 @@ int dialect_settle(struct profile *profile, int *ret_key, char problem[static LI
     enum dialect own = profile->grant ? profile->grant->dialect : DIALECT_AUTO;
     if (own != DIALECT_AUTO)
         return settle_own(profile, own, ret_key, problem);
-    if (profile->dialect == DIALECT_MLSERVER) {
+    const struct grant *owner = grant_speaking(profile->dialect);
+    if (owner) {
         *ret_key = KEY_DIALECT;
-        return key_problem(problem, "goes with grant = mlserver alone; drop it");
+        return key_problem(problem, "goes with grant = %s alone; drop it", owner->name);
     }
     struct url url;
     bool known = profile->authority && url_parse(profile->authority, &url) == 0;

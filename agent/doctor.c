@@ -377,17 +377,16 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 {
     struct doctor *doctor = arg;
     const struct profile *profile = doctor->profile;
+    enum endpoint begins = profile_begins(profile);
     if (error)
         say(doctor, verdict_of(why), "%s", why->reason);
     else if (!metadata->token_endpoint)
         say(doctor, BAD_CONFIGURATION, "the authority names no token_endpoint: set it, or check authority");
-    else if (profile->grant == &grant_authorization_code && !metadata->authorization_endpoint)
-        say(doctor, BAD_CONFIGURATION, "%s",
-            metadata->misplaced ? metadata->misplaced->reason
-                                : "the authority names no authorization_endpoint: set it");
-    else if (profile->grant == &grant_device_code && !metadata->device_authorization_endpoint)
-        say(doctor, BAD_CONFIGURATION,
-            "the authority names no device_authorization_endpoint: allow the device flow there, or set it");
+    else if (!endpoint_announced(metadata, begins) && begins == ENDPOINT_AUTHORIZATION && metadata->misplaced)
+        say(doctor, BAD_CONFIGURATION, "%s", metadata->misplaced->reason);
+    else if (!endpoint_announced(metadata, begins))
+        say(doctor, BAD_CONFIGURATION, "the authority names no %s: allow this grant there, or set it",
+            endpoint_key(begins));
     else
         say(doctor, FINE, "%s; tokens come from %s",
             profile->authority ? "the metadata is the authority's" : "the endpoints are configured",
@@ -399,7 +398,8 @@ static void check_metadata(struct doctor *doctor)
 {
     struct trust trust = trust_of(doctor);
     struct documents_wait *wait;
-    int r = documents_metadata(doctor->documents, doctor->profile, &trust, on_metadata, doctor, &wait);
+    int r = documents_metadata(doctor->documents, doctor->profile, profile_begins(doctor->profile), &trust, on_metadata,
+                               doctor, &wait);
     if (r == 0)
         r = loop_run(doctor->loop);
     if (r < 0)
@@ -536,9 +536,9 @@ static void check_profile(struct doctor *doctor, const struct profile *profile)
         doctor->profile = NULL;
         return;
     }
-    if (profile->grant == &grant_password)
-        say(doctor, WARN, "grant = password hands the password itself out: use device_code where the authority has it");
-    if (profile->grant == &grant_managed_identity)
+    if (profile->grant->warning)
+        say(doctor, WARN, "grant = %s %s", profile->grant->name, profile->grant->warning);
+    if (profile->grant->local)
         check_identity(doctor);
     check_guards(doctor);
     for (size_t i = 0; i < SECRET_SOURCES; i++)

@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "config.h"
+#include "grant/variables.h"
 #include "ini.h"
 #include "source.h"
 #include <errno.h>
@@ -101,11 +102,6 @@ static const struct rule {
 #endif
 };
 
-static const char *const identity_names[] = {
-    "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT",
-    "MSI_ENDPOINT",      "MSI_SECRET",      "DEFAULT_IDENTITY_CLIENT_ID", "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-};
-
 static const struct rule ours[] = {{"PATH", any}, {"GLIBC_TUNABLES", any}, {MARK, digits}};
 
 static bool starts_with(const char *text, const char *start)
@@ -149,7 +145,7 @@ static bool all_clean(void)
  */
 
 struct new_environment {
-    char *entries[ELEMENTS(rules) + ELEMENTS(ours) + ELEMENTS(identity_names) + LIMIT_ENV_NAMES + 1];
+    char *entries[ELEMENTS(rules) + ELEMENTS(ours) + LIMIT_GRANT_ENV + LIMIT_ENV_NAMES + 1];
     size_t count;
 };
 
@@ -200,14 +196,15 @@ static int add_source(struct new_environment *new, struct span name)
     return r == -E2BIG ? 0 : r;
 }
 
-/* What platforms tell a program about the identity that it has there. */
-static int add_identity(struct new_environment *new)
+/* What platforms tell a program of what a grant asks them for. */
+static int add_variables(struct new_environment *new, struct span grant)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < ELEMENTS(identity_names); i++) {
-        const char *value = getenv(identity_names[i]);
-        r = add(new, ENVIRONMENT_VALUE, span_of(identity_names[i]), value ? value : "");
-    }
+    for (const struct grant_variables *one = grant_variables; one->grant; one++)
+        for (const char *const *name = one->names; r == 0 && span_equals(grant, span_of(one->grant)) && *name; name++) {
+            const char *value = getenv(*name);
+            r = add(new, ENVIRONMENT_VALUE, span_of(*name), value ? value : "");
+        }
     return r == -E2BIG ? 0 : r;
 }
 
@@ -216,14 +213,23 @@ static bool mentions(struct span text, const char *word)
     return text.length > 0 && memmem(text.data, text.length, word, strlen(word));
 }
 
+/* Whether it is of any use to read it: that is spared a start where it is not. */
+static bool mentions_any(struct span text, const char *prefix)
+{
+    bool any = mentions(text, prefix);
+    for (const struct grant_variables *one = grant_variables; one->grant; one++)
+        any = any || mentions(text, one->grant);
+    return any;
+}
+
 /* The names are found without understanding the file: that is done once, behind the exec. */
 static int add_mentioned(struct new_environment *new, struct span text)
 {
-    static const char prefix[] = "env:", identity[] = "managed_identity";
+    static const char prefix[] = "env:";
     const size_t length = sizeof(prefix) - 1;
     struct ini ini = ini_open(text);
     struct ini_item item;
-    if (!mentions(text, prefix) && !mentions(text, identity)) /* spares a start the reading of it all */
+    if (!mentions_any(text, prefix))
         return 0;
     while (ini_next(&ini, &item)) {
         int r = 0;
@@ -231,8 +237,8 @@ static int add_mentioned(struct new_environment *new, struct span text)
             continue;
         if (item.value.length > length && memcmp(item.value.data, prefix, length) == 0)
             r = add_source(new, (struct span){item.value.data + length, item.value.length - length});
-        else if (span_equals(item.name, span_of("grant")) && span_equals(item.value, span_of(identity)))
-            r = add_identity(new);
+        else if (span_equals(item.name, span_of("grant")))
+            r = add_variables(new, item.value);
         if (r < 0)
             return r;
     }

@@ -6,8 +6,8 @@
  * The values of env: sources travel through that exec under names of our own (MLTOKEN_VALUE_...), are then moved into
  * the arena of secrets and wiped from the memory that /proc/PID/environ shows. Only names that the configuration
  * mentions at the start are taken along; one that is written into it later was not in the agent's environment. A
- * profile of grant = managed_identity mentions the names by which platforms offer one: those that are not set are taken
- * along empty, so that it can be told whether anybody looked for them.
+ * profile mentions the names that its grant looks at (grant/variables.h): those that are not set are taken along empty,
+ * so that it can be told whether anybody looked for them.
  *
  * Order in main(): command_open(), hardening_apply(), environment_clean(), secret_arena_open(), environment_keep(), and
  * only then worker_new(), whose process would otherwise show the values in its own environ for ever. */

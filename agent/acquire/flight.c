@@ -138,8 +138,8 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 static void take_metadata(struct flight *flight)
 {
     struct trust trust = trust_of(flight);
-    int r = documents_metadata(flight->conductor->documents, flight_settings(flight), &trust, on_metadata, flight,
-                               &flight->documents);
+    int r = documents_metadata(flight->conductor->documents, flight_settings(flight), profile_begins(flight->profile),
+                               &trust, on_metadata, flight, &flight->documents);
     if (r < 0)
         fail_internal(flight, r);
 }

@@ -128,8 +128,9 @@ static void on_metadata(void *arg, int error, const struct metadata *metadata, c
 static int fetch_metadata(struct verification *verification)
 {
     struct trust trust = trust_of(verification);
-    return documents_metadata(verification->conductor->documents, verification->profile, &trust, on_metadata,
-                              verification, &verification->documents);
+    return documents_metadata(verification->conductor->documents, verification->profile,
+                              profile_begins(verification->profile), &trust, on_metadata, verification,
+                              &verification->documents);
 }
 
 static void on_ca_file(void *arg, const struct worker_result *result)

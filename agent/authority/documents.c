@@ -6,7 +6,6 @@
 #include "buffer.h"
 #include "cleanup.h"
 #include "clock.h"
-#include "grant/grant.h"
 #include "json.h"
 #include "limits.h"
 #include <errno.h>
@@ -467,21 +466,18 @@ static int attend(struct documents_wait *wait, struct document *document, const 
 }
 
 /* Whether the profile alone names whatever may be asked for. Entra's shared tenants have no issuer of their own. */
-static bool says_all(const struct profile *profile)
+static bool says_all(const struct profile *profile, enum endpoint needed)
 {
     struct url authority;
     if (!profile->authority)
         return true;
     if (url_parse(profile->authority, &authority) == 0 && url_is_entra(&authority))
         return false;
-    const struct grant *grant = profile->grant;
-    const char *page =
-        grant == &grant_authorization_code ? profile->authorization_endpoint : profile->device_authorization_endpoint;
-    return profile->token_endpoint && profile->jwks_uri && (page || !grant || !(grant->ops & GRANT_LOGIN));
+    return profile->token_endpoint && profile->jwks_uri && endpoint_configured(profile, needed);
 }
 
-int documents_metadata(struct documents *documents, const struct profile *profile, const struct trust *trust,
-                       documents_metadata_fn *fn, void *arg, struct documents_wait **ret)
+int documents_metadata(struct documents *documents, const struct profile *profile, enum endpoint needed,
+                       const struct trust *trust, documents_metadata_fn *fn, void *arg, struct documents_wait **ret)
 {
     char *addresses[ADDRESSES] = {0};
     struct document *document;
@@ -489,7 +485,7 @@ int documents_metadata(struct documents *documents, const struct profile *profil
     if (!wait)
         return -ENOMEM;
     wait->metadata = fn;
-    if (says_all(profile)) {
+    if (says_all(profile, needed)) {
         settle(wait, 0, NULL);
         *ret = wait;
         return 0;

@@ -4,6 +4,7 @@
  * order; a profile that was passed must live until then, or until documents_cancel(). */
 #pragma once
 
+#include "authority/endpoint.h"
 #include "authority/http.h"
 #include "authority/metadata.h"
 
@@ -18,10 +19,10 @@ typedef void documents_jwks_fn(void *arg, int error, const struct jwks *, const 
 int documents_new(struct loop *, struct http *, struct documents **ret);
 struct documents *documents_free(struct documents *);
 
-/* The merged metadata of a profile (metadata_merge). A profile that names every endpoint it needs is answered without a
- * request. */
-int documents_metadata(struct documents *, const struct profile *, const struct trust *, documents_metadata_fn *,
-                       void *arg, struct documents_wait **ret);
+/* The merged metadata of a profile (metadata_merge). A profile that names its token endpoint, its keys and the `needed`
+ * endpoint is answered without a request. */
+int documents_metadata(struct documents *, const struct profile *, enum endpoint needed, const struct trust *,
+                       documents_metadata_fn *, void *arg, struct documents_wait **ret);
 /* A key set. With `newer` (an unknown key id was met) it is fetched again, at most once per LIMIT_JWKS_REFETCH_MS. */
 int documents_jwks(struct documents *, const struct profile *, const char *uri, const struct trust *, bool newer,
                    documents_jwks_fn *, void *arg, struct documents_wait **ret);

@@ -319,7 +319,7 @@ static const struct template *ask_template(const char *question, const char *usu
 
 static int ask_both(struct new_profile *profile)
 {
-    const struct template *first = ask_template("What for?", "device_code", NULL);
+    const struct template *first = ask_template("What for?", template_usual(), NULL);
     const struct template *chosen = first;
     size_t grants = 0;
     for (size_t i = 0; first && template_at(i); i++)

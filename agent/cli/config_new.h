@@ -60,6 +60,10 @@ struct template
 
 /* The first of that name, or of that name with that grant; either may be NULL. NULL: there is none. */
 const struct template *template_find(const char *name, const char *grant);
+/* The name of the one that most people want. */
+const char *template_usual(void);
+/* Whether a person signs in with such a profile, unless a password is given to it. */
+bool template_signs_in(const struct template *);
 /* One after the other; NULL after the last. */
 const struct template *template_at(size_t i);
 

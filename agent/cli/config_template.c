@@ -237,3 +237,17 @@ const struct template *template_find(const char *name, const char *grant)
             return &templates[i];
     return NULL;
 }
+
+const char *template_usual(void)
+{
+    return "device_code";
+}
+
+bool template_signs_in(const struct template *template)
+{
+    static const char *const grants[] = {"authorization_code", "device_code", "mlserver", "password"};
+    for (size_t i = 0; i < ELEMENTS(grants); i++)
+        if (strcmp(template->grant, grants[i]) == 0)
+            return true;
+    return false;
+}

@@ -29,13 +29,7 @@ static const char *stored_key(const struct new_profile *profile)
 /* Whether a person signs in before anything can be fetched. */
 static bool needs_person(const struct new_profile *profile)
 {
-    static const char *const asks[] = {"mlserver", "password"};
-    if (strcmp(profile->grant, "device_code") == 0 || strcmp(profile->grant, "authorization_code") == 0)
-        return true;
-    for (size_t i = 0; i < ELEMENTS(asks); i++)
-        if (strcmp(profile->grant, asks[i]) == 0)
-            return !profile->values[FIELD_PASSWORD];
-    return false;
+    return template_signs_in(profile->template) && !profile->values[FIELD_PASSWORD];
 }
 
 void config_next(const struct context *context, const struct new_profile *profile)

@@ -50,6 +50,7 @@ static const struct key keys[] = {{.name = "redirect_port", .check = check_port}
 
 const struct grant grant_authorization_code = {
     .name = "authorization_code",
+    .begins = ENDPOINT_AUTHORIZATION,
     .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE | GRANT_INSPECT,
     .state_size = sizeof(struct authorization_code),
     .required = required,

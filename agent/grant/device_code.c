@@ -244,6 +244,7 @@ static const char *const required[] = {"client_id", NULL};
 
 const struct grant grant_device_code = {
     .name = "device_code",
+    .begins = ENDPOINT_DEVICE,
     .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE | GRANT_INSPECT,
     .state_size = sizeof(struct device_code),
     .required = required,

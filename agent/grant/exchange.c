@@ -8,17 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-static const char *const endpoint_keys[ENDPOINT_COUNT] = {
-    [ENDPOINT_TOKEN] = "token_endpoint",
-    [ENDPOINT_DEVICE] = "device_authorization_endpoint",
-    [ENDPOINT_REVOCATION] = "revocation_endpoint",
-    [ENDPOINT_LOGIN] = "login_path",
-    [ENDPOINT_AUTHORIZATION] = "authorization_endpoint",
-    [ENDPOINT_INTROSPECTION] = "introspection_endpoint",
-    [ENDPOINT_USERINFO] = "userinfo_endpoint",
-    [ENDPOINT_PUSH] = "pushed_authorization_request_endpoint",
-};
-
 bool profile_is_entra(const struct profile *profile)
 {
     return profile->dialect == DIALECT_ENTRA || profile->dialect == DIALECT_ENTRA_V1;
@@ -109,11 +98,9 @@ int exchange_open(struct exchange *exchange, const struct profile *profile)
                                   .waiting = STEP_DONE,
                                   .body = BUFFER(LIMIT_FORM),
                                   .authorization = BUFFER(LIMIT_FORM)};
-    if (put_address(exchange, ENDPOINT_TOKEN, profile->token_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_DEVICE, profile->device_authorization_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_AUTHORIZATION, profile->authorization_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_REVOCATION, profile->revocation_endpoint) < 0)
-        return -ENOMEM;
+    for (enum endpoint i = 0; i < ENDPOINT_COUNT; i++)
+        if (put_address(exchange, i, endpoint_configured(profile, i)) < 0)
+            return -ENOMEM;
     exchange->resolved = !profile->authority;
     if (profile_is_mlserver(profile))
         return open_mlserver(exchange);
@@ -143,14 +130,9 @@ void exchange_close(struct exchange *exchange)
 static int resolve(struct exchange *exchange, const struct metadata *metadata)
 {
     exchange->resolved = true;
-    if (put_address(exchange, ENDPOINT_TOKEN, metadata->token_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_DEVICE, metadata->device_authorization_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_AUTHORIZATION, metadata->authorization_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_PUSH, metadata->pushed_authorization_request_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_INTROSPECTION, metadata->introspection_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_USERINFO, metadata->userinfo_endpoint) < 0 ||
-        put_address(exchange, ENDPOINT_REVOCATION, metadata->revocation_endpoint) < 0)
-        return -ENOMEM;
+    for (enum endpoint i = 0; i < ENDPOINT_COUNT; i++)
+        if (put_address(exchange, i, endpoint_announced(metadata, i)) < 0)
+            return -ENOMEM;
     if (!(exchange->issuer = metadata->issuer ? strdup(metadata->issuer) : NULL) && metadata->issuer)
         return -ENOMEM;
     if (metadata->misplaced) {
@@ -174,7 +156,7 @@ static int resolve(struct exchange *exchange, const struct metadata *metadata)
 static int fail_absent(struct exchange *exchange, struct step *ret)
 {
     const struct profile *profile = exchange->profile;
-    const char *key = endpoint_keys[exchange->endpoint];
+    const char *key = endpoint_key(exchange->endpoint);
     struct failure why;
     exchange->absent = true;
     if (exchange->misplaced && (exchange->endpoint == ENDPOINT_AUTHORIZATION || exchange->endpoint == ENDPOINT_PUSH))
@@ -337,7 +319,7 @@ static int ask_pair(struct exchange *exchange, struct step *ret)
     if (url_parse(address, &url) < 0 || !url.https) {
         failure_set(&why, FAILURE_INVALID_CONFIGURATION, CLASS_DEFINITE,
                     "%s is %s: a client certificate is shown in TLS alone, so it must be https",
-                    endpoint_keys[exchange->endpoint], address);
+                    endpoint_key(exchange->endpoint), address);
         return step_fail(ret, &why);
     }
     if (exchange->profile->key_password.kind != SOURCE_NONE && !exchange->key_password)

@@ -17,20 +17,9 @@
 #pragma once
 
 #include "authority/answer.h"
+#include "authority/endpoint.h"
 #include "buffer.h"
 #include "grant/grant.h"
-
-enum endpoint {
-    ENDPOINT_TOKEN,
-    ENDPOINT_DEVICE,
-    ENDPOINT_REVOCATION,
-    ENDPOINT_LOGIN,
-    ENDPOINT_AUTHORIZATION, /* a person's browser goes there, no request of ours */
-    ENDPOINT_PUSH,          /* RFC 9126 */
-    ENDPOINT_INTROSPECTION, /* RFC 7662 */
-    ENDPOINT_USERINFO,
-    ENDPOINT_COUNT
-};
 
 struct exchange {
     const struct profile *profile;

@@ -18,6 +18,14 @@ const struct grant *grant_find(const char *name)
     return NULL;
 }
 
+const struct grant *grant_speaking(enum dialect dialect)
+{
+    for (size_t i = 0; dialect != DIALECT_AUTO && i < ELEMENTS(table); i++)
+        if (table[i]->dialect == dialect)
+            return table[i];
+    return NULL;
+}
+
 const char *const *grant_names(size_t *ret_count)
 {
     static const char *names[ELEMENTS(table)];

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "authority/endpoint.h"
 #include "authority/traffic.h"
 #include "span.h"
 #include "token/failure.h"
@@ -161,7 +162,9 @@ struct key {
 
 struct grant {
     const char *name;
+    enum endpoint begins;        /* without which it cannot begin, beside the token endpoint */
     unsigned ops;                /* which of enum grant_op it can */
+    const char *warning;         /* what doctor says of it wherever it is used, behind its name; NULL */
     bool local;                  /* it asks services of this very host: http to link-local literals too, no proxy */
     enum dialect dialect;        /* the one that it speaks and nobody else; DIALECT_AUTO: its authority's */
     bool bare;                   /* its authority is asked for nothing but what the grant knows: it has no metadata */
@@ -185,5 +188,11 @@ extern const struct grant grant_authorization_code, grant_azure_key, grant_azure
     grant_client_credentials, grant_device_code, grant_jwt_bearer, grant_managed_identity, grant_mlserver,
     grant_on_behalf_of, grant_password, grant_static, grant_token_exchange;
 
+static inline enum endpoint profile_begins(const struct profile *profile)
+{
+    return profile->grant ? profile->grant->begins : ENDPOINT_TOKEN;
+}
+
 const struct grant *grant_find(const char *name);  /* NULL when there is none */
+const struct grant *grant_speaking(enum dialect);  /* the one whose own dialect it is, or NULL */
 const char *const *grant_names(size_t *ret_count); /* for messages */

@@ -63,6 +63,7 @@ const struct grant grant_password = {
     .name = "password",
     .ops = GRANT_ACQUIRE | GRANT_LOGIN | GRANT_REVOKE | GRANT_INSPECT,
     .state_size = sizeof(struct password),
+    .warning = "hands the password itself out: use device_code where the authority has it",
     .required = required,
     .check = check,
     .start = start,

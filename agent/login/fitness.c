@@ -56,7 +56,7 @@ const char *fitness_problem(const struct profile *profile, const char **ret_key)
     for (char **scope = profile->scopes; scope && *scope; scope++)
         openid = openid || strcmp(*scope, "openid") == 0;
     *ret_key = "grant";
-    if (profile->grant != &grant_device_code)
+    if (profile_begins(profile) != ENDPOINT_DEVICE)
         return "shows no code that a person could enter elsewhere; use device_code";
     *ret_key = "authority";
     if (!profile->authority)

@@ -63,6 +63,7 @@
 #define LIMIT_ENV_NAME      128         /* name of an env: source */
 #define LIMIT_ENV_VALUE     4096        /* a variable of the caller that the agent keeps */
 #define LIMIT_ENV_NAMES     256         /* env: names of one configuration */
+#define LIMIT_GRANT_ENV     32          /* variables that grants look at */
 #define LIMIT_CLIENT_ID     512
 #define LIMIT_USERNAME      255
 #define LIMIT_TIMEOUT_S     300

@@ -23,7 +23,7 @@ forbid "pam/[!i]*.[ch]" "curl/|openssl/|sodium|glib|libsecret/|systemd/|json|qre
 forbid "agent/loop/*.[ch]" "token/|grant/|acquire/|server/|authority/|store/" "the loop knows nobody"
 forbid "agent/token/*.[ch]" "grant/|acquire/|server/|authority/|store/" "tokens know nobody above them"
 forbid "agent/grant/*.[ch]" "acquire/|server/|store/|loop/|authority/(http|documents|jw|id_token)" "a grant is a machine without I/O"
-forbid "agent/authority/*.[ch]" "acquire/|server/|store/" "authorities know nobody above them"
+forbid "agent/authority/*.[ch]" "grant/|acquire/|server/|store/" "authorities know nobody above them"
 forbid "agent/store/*.[ch]" "acquire/|server/|authority/|grant/" "stores know nobody above them"
 forbid "agent/acquire/*.[ch]" "server/" "the conductor knows no server"
 forbid "agent/server/*.[ch]" "grant/|store/|authority/(http|documents|metadata|answer)" "the server knows no OAuth"

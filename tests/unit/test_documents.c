@@ -29,6 +29,7 @@ static void *scarce_calloc(size_t count, size_t size)
 #define calloc scarce_calloc
 #include "../../agent/authority/documents.c"
 
+static enum endpoint needed = ENDPOINT_TOKEN;
 static struct loop *loop;
 static struct http *http;
 static struct documents *documents;
@@ -118,7 +119,7 @@ static struct result metadata_of(const struct profile *profile)
     struct result result = {0};
     struct documents_wait *wait;
     under_way++;
-    assert_int_equal(documents_metadata(documents, profile, &trust, on_metadata, &result, &wait), 0);
+    assert_int_equal(documents_metadata(documents, profile, needed, &trust, on_metadata, &result, &wait), 0);
     assert_int_equal(result.told, 0);
     assert_int_equal(loop_run(loop), 0);
     assert_int_equal(result.told, 1);
@@ -259,7 +260,8 @@ static void flight(void **state)
     (void)state;
     for (size_t i = 0; i < MANY; i++) {
         under_way++;
-        assert_int_equal(documents_metadata(documents, &profile, &trust, on_metadata, &results[i], &waits[i]), 0);
+        assert_int_equal(documents_metadata(documents, &profile, needed, &trust, on_metadata, &results[i], &waits[i]),
+                         0);
     }
     for (size_t i = 0; i < MANY; i += 3) {
         documents_cancel(waits[i]);
@@ -285,7 +287,7 @@ static void trusts(void **state)
     assert_int_equal(metadata_of(&profile).error, 0);
     int before = hits(OPENID("openid"));
     under_way++;
-    assert_int_equal(documents_metadata(documents, &profile, &other, on_metadata, &result, &wait), 0);
+    assert_int_equal(documents_metadata(documents, &profile, needed, &other, on_metadata, &result, &wait), 0);
     assert_int_equal(loop_run(loop), 0);
     assert_int_equal(result.error, 0);
     assert_int_equal(hits(OPENID("openid")), before + 1);
@@ -301,6 +303,14 @@ static void own_endpoints(void **state)
     profile.jwks_uri = (char[]){"http://127.0.0.1:1/keys"};
     profile.authority = (char[]){"https://none.example"};
     assert_string_equal(metadata_of(&profile).issuer, "https://none.example");
+    needed = ENDPOINT_DEVICE; /* one more, which only the document could name */
+    profile.authority = (char[]){"http://127.0.0.1:1/nobody"};
+    assert_int_not_equal(metadata_of(&profile).error, 0);
+    profile.authorization_endpoint = (char[]){"http://127.0.0.1:1/page"};
+    assert_int_not_equal(metadata_of(&profile).error, 0);
+    profile.device_authorization_endpoint = (char[]){"http://127.0.0.1:1/device"};
+    assert_int_equal(metadata_of(&profile).error, 0);
+    needed = ENDPOINT_TOKEN;
     profile.authority = NULL;
     profile.jwks_uri = NULL;
     assert_int_equal(metadata_of(&profile).error, 0);
@@ -339,11 +349,11 @@ static void forgetting(void **state)
     (void)state;
     documents_forget(documents);
     under_way = 1;
-    assert_int_equal(documents_metadata(documents, &profile, &trust, on_metadata, &results[0], &wait), 0);
+    assert_int_equal(documents_metadata(documents, &profile, needed, &trust, on_metadata, &results[0], &wait), 0);
     documents_forget(documents);
     assert_int_equal(loop_run(loop), 0);
     assert_int_equal(results[0].error, 0);
-    assert_int_equal(documents_metadata(documents, &profile, &trust, on_metadata, &results[1], &wait), 0);
+    assert_int_equal(documents_metadata(documents, &profile, needed, &trust, on_metadata, &results[1], &wait), 0);
     (void)hits("x");
     documents_forget(documents);
     documents = documents_free(documents);
@@ -362,7 +372,7 @@ static void lack_of_memory(void **state)
     for (int left = 0; left < 2; left++) {
         struct documents_wait *wait = NULL;
         blocks_left = left;
-        assert_int_equal(documents_metadata(documents, &profile, &trust, on_metadata, &result, &wait), -ENOMEM);
+        assert_int_equal(documents_metadata(documents, &profile, needed, &trust, on_metadata, &result, &wait), -ENOMEM);
         assert_null(wait);
         blocks_left = left;
         assert_int_equal(documents_jwks(documents, &profile, profile.authority, &trust, false, on_jwks, &result, &wait),

@@ -1,4 +1,5 @@
 /* A managed identity's machine: whom it asks, when it asks again, and how it ends wherever it is stopped. */
+#include "grant/variables.h"
 #include "machine.h"
 
 #define TOKENS                                                                                                         \
@@ -20,8 +21,21 @@ static const struct variable {
     const char *name, *value;
 } * variables;
 
+/* Only those are there: the agent's first program takes no others along. */
+static bool is_taken_along(const char *name)
+{
+    const struct grant_variables *one = grant_variables;
+    while (one->grant && strcmp(one->grant, grant_managed_identity.name) != 0)
+        one++;
+    for (size_t i = 0; one->grant && one->names[i]; i++)
+        if (strcmp(one->names[i], name) == 0)
+            return true;
+    return false;
+}
+
 static struct span environment(const char *name)
 {
+    assert_true(is_taken_along(name));
     for (const struct variable *one = variables; one && one->name; one++)
         if (strcmp(one->name, name) == 0)
             return span_of(one->value);
