@@ -204,7 +204,7 @@ def activated(authority, home):
                 os.dup2(fd, 3 + i)
             os.environ["LISTEN_PID"] = str(os.getpid())
         code = ("import os, sys\nos.environ['LISTEN_PID'] = str(os.getpid())\nos.execv(sys.argv[1], sys.argv[1:])")
-        env = home.env(NOTIFY_SOCKET=os.path.join(home.path, "notify"), WATCHDOG_USEC="400000", LISTEN_FDS=str(count),
+        env = home.env(NOTIFY_SOCKET=os.path.join(home.path, "notify"), WATCHDOG_USEC="2000000", LISTEN_FDS=str(count),
                        LISTEN_FDNAMES=":".join(["agent.sock", "get.sock"][:count]), **env)
         processes.append(subprocess.Popen([sys.executable, "-c", code, program("mltoken-agent"), "--foreground"], env=env,
                                           stdout=log, stderr=log, preexec_fn=descriptors, close_fds=False, cwd="/"))
@@ -270,7 +270,7 @@ def test_a_stopped_agent_starves_the_watchdog(activated, home):
     with contextlib.suppress(BlockingIOError):
         while True:  # what was sent before
             activated.manager.recv(4096)
-    activated.manager.settimeout(0.7)
+    activated.manager.settimeout(2.5)
     with pytest.raises(TimeoutError):
         activated.manager.recv(4096)
     activated.manager.settimeout(PATIENCE)
@@ -283,7 +283,7 @@ def test_a_manager_that_went_away(activated, home):
     assert b"READY=1" in activated.manager.recv(4096)
     os.unlink(os.path.join(home.path, "notify"))
     activated.manager.close()
-    time.sleep(0.5)
+    time.sleep(2.5)
     serves(home)
 
 

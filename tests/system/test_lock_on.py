@@ -572,8 +572,8 @@ def test_a_program_that_floods_by_the_rules(home, authority, start_agent, mltoke
         f.write(LIAR + "while True:\n    say(id=id, result='ok')\n    say(event='session')\n    id = hear()['id']\n")
     os.chmod(path, 0o700)
     home.config({"svc": service(authority, home)}, {"store": "memory", "lock_on": "session"})
-    agent = start_agent()
     began = time.monotonic()
+    agent = start_agent()
     wait_until(lambda: locks(agent, LOCKED) >= 3)
     assert locks(agent, LOCKED) <= 1 + time.monotonic() - began
     assert os.path.getsize(path + ".starts") == 1
