@@ -2,6 +2,7 @@
 
 #include "acquire/browse.h"
 #include "acquire/client_pair.h"
+#include "acquire/echo.h"
 #include "acquire/file_step.h"
 #include "acquire/import.h"
 #include "acquire/inquiry.h"
@@ -147,8 +148,12 @@ static void take_metadata(struct flight *flight)
 static void on_http(void *arg, const struct answer *given)
 {
     struct flight *flight = arg;
+    _cleanup_buffer_ struct buffer struck = BUFFER(LIMIT_RESPONSE);
+    struct answer own = *given;
     flight->http = NULL;
-    answer(flight, given);
+    if (echo_strike(&flight->step.http, given, &struck))
+        own.body = buffer_span(&struck);
+    answer(flight, &own);
 }
 
 static void note_sent(struct flight *flight)

@@ -4,13 +4,15 @@ A fault is matched before a request is handled. Those in REPLACING answer in pla
 handler run (tokens rotate, codes are used up) and then spoil the answer or its delivery. `process` overrules that.
 """
 
+import base64
 import email.utils
 import json
 import time
+import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-REPLACING = ("html", "invalid_json", "body", "json", "error", "redirect", "status", "retry_after", "deep")
+REPLACING = ("html", "invalid_json", "body", "json", "error", "redirect", "status", "retry_after", "deep", "echo")
 
 
 @dataclass(eq=False)
@@ -43,6 +45,7 @@ class Fault:
     body: Optional[str] = None        # this body, as it is
     json: Optional[Any] = None        # this body, as JSON
     error: Optional[Any] = None       # an OAuth error (a word, or the members); with `status` 200 too
+    echo: Optional[int] = None        # an error that repeats the n-th of what was sent, as some authorities do
     redirect: Optional[str] = None    # 302 to there
     status: Optional[int] = None      # this status; alone: an empty body
     retry_after: Optional[Any] = None  # number: seconds; "+N": an HTTP date N seconds ahead; other text as it is
@@ -101,10 +104,31 @@ def _stringly(value):
     return value
 
 
-def replace(fault, response):
+def _echo(request):
+    """Every value of a request in an error's words: as it was sent, and as it was meant."""
+    values = [v for place in (request.form, request.query) for v in place.values()]
+    values += [v for k, v in request.headers.items() if k not in ("host", "accept", "content-type", "content-length", "user-agent")]
+    for value in list(values):
+        if value.startswith("Basic "):
+            plain = base64.b64decode(value[6:]).decode().partition(":")[2]
+            values += [plain, urllib.parse.unquote_plus(plain)]
+    values.append(request.body.decode("utf-8", "replace"))
+    try:
+        values += [str(v) for v in json.loads(request.body).values()]
+    except (ValueError, AttributeError):
+        pass
+    return sorted(set(values))
+
+
+def replace(fault, response, request=None):
     """The answer of a fault that does not ask the handler; response is an empty 200 to fill."""
     response.status = fault.status or 200
-    if fault.html:
+    if fault.echo is not None:
+        said = _echo(request)
+        words = said[fault.echo % len(said)] if said else ""
+        response.status = fault.status or 400
+        response.body = json.dumps({"error": "invalid_request", "error_description": f"Invalid: {words}", "message": f"Invalid: {words}"}).encode()
+    elif fault.html:
         response.content_type = "text/html; charset=utf-8"
         response.body = b"<!DOCTYPE html><html><body><h1>Sign in to the network</h1></body></html>"
     elif fault.invalid_json:

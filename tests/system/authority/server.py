@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
         elif fault.hang == "before" or fault.reset == "before" or fault.close == "before":
             response = Response(0)
         else:
-            response = faults.replace(fault, Response())
+            response = faults.replace(fault, Response(), request)
         if response.status:
             faults.spoil(fault, response)
         if fault.raw_headers:
