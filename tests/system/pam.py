@@ -202,6 +202,7 @@ class AgentOf(Agent):
         self.place.kill("mltoken-agent")
         self.place.kill("mltoken-agent-main")
         if self.process:
+            self.process.kill()
             self.process.wait()
             self.process = None
 
