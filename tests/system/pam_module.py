@@ -93,8 +93,8 @@ class Run:
         return [text for style, text in self.asked if style != PROMPT_ECHO_OFF]
 
 
-class Place:
-    """`ordinary`: as a user who is not root, with what that means for the helper."""
+class Guest:
+    """One private place. `ordinary`: as a user who is not root, with what that means for the helper."""
 
     def __init__(self, ordinary):
         self.ordinary = ordinary
