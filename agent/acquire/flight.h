@@ -97,5 +97,19 @@ void flight_answer_later(struct flight *, struct span body, int error, const str
 void flight_give_later(struct flight *, const struct answer *);
 /* Whether nobody waits for it: then no window is opened. */
 bool flight_is_quiet(const struct flight *);
+/* Whether somebody came while the store was asked quietly, and it said that it is locked. */
+bool flight_may_ask_now(const struct flight *, int error);
+bool flight_is_sign_in(const struct flight *);
+/* The machine's first step. */
+void flight_start_machine(struct flight *);
+/* In place of the next step: FAIL, with a reason or for an errno of our own. */
+void flight_fail(struct flight *, const struct failure *);
+void flight_fail_internal(struct flight *, int error);
+/* flight_secret.c */
+void flight_take_secret(struct flight *);
+/* flight_credential.c: SAVE; and whether a sign-in that was refused is looked for in the store, since another agent may
+ * have renewed it: then the flight goes on. */
+void flight_take_save(struct flight *);
+bool flight_check_newer(struct flight *);
 /* Ends all of a holder's flights; nobody is told. The holder itself may be gone afterwards. */
 void flight_free_all(struct holder *);
