@@ -132,7 +132,10 @@ $(BUILD)/mltoken-store-keyring: $(call objects,$(KEYRING_SRC) $(STORE_SRC))
 # GLib's headers do not hold to our warnings
 $(call objects,$(KEYRING_SRC)): pkg_cflags += $(subst -I,-isystem ,$(shell $(PKG_CONFIG) --cflags $(KEYRING_PKGS) 2>/dev/null))
 
-$(BUILD)/mltoken: $(call objects,$(CLI_SRC)) $(BUILD)/libmltoken.a
+# what the PAM module reads is read by its own readers in `mltoken doctor --pam`
+DOCTOR_SRC := $(addprefix pam/,settings.c trusted.c mapping.c)
+
+$(BUILD)/mltoken: $(call objects,$(CLI_SRC) $(DOCTOR_SRC)) $(BUILD)/libmltoken.a
 	$(call say,LD,$@)$(CC) -pie $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(LIB_PKGS)) $(CLI_LIBS)
 
 # linked with libpam and libc alone: it is a guest in sshd, su and login

@@ -352,7 +352,7 @@ int settings_finish(struct settings *settings, const char *service, char problem
     return r < 0 ? r : check_identity(settings, problem);
 }
 
-static int set_defaults(struct settings *settings)
+int settings_begin(struct settings *settings)
 {
     *settings = (struct settings){.min_uid = DEFAULT_PAM_MIN_UID, .handoff = true};
     if (set_default(&settings->config, MLTOKEN_SYSCONFDIR "/mltoken/pam.conf") < 0 ||
@@ -366,7 +366,7 @@ int settings_read(int argc, const char **argv, const char *service, struct setti
                   char problem[static SETTINGS_PROBLEM])
 {
     (void)bad(problem, "out of memory");
-    int r = set_defaults(ret);
+    int r = settings_begin(ret);
     if (r == 0)
         r = settings_take_arguments(ret, argc, argv, problem);
     if (r < 0)

@@ -58,7 +58,8 @@ int settings_read(int argc, const char **argv, const char *service, struct setti
                   char problem[static SETTINGS_PROBLEM]);
 void settings_free(struct settings *);
 
-/* The parts of settings_read(), for tests. */
+/* The parts of settings_read(), for tests and the doctor: settings_begin() first, where defaults count. */
+int settings_begin(struct settings *);
 int settings_take_arguments(struct settings *, int argc, const char **argv, char problem[static SETTINGS_PROBLEM]);
 int settings_take_file(struct settings *, struct span text, char problem[static SETTINGS_PROBLEM]);
 int settings_finish(struct settings *, const char *service, char problem[static SETTINGS_PROBLEM]);

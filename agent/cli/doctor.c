@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include "cleanup.h"
+#include "doctor_pam.h"
 #include "message.h"
 #include "options.h"
 #include "output.h"
@@ -72,12 +73,29 @@ static bool check_agent(struct context *context)
 
 int command_doctor(struct context *context, int argc, char **argv)
 {
-    const char *profile;
+    bool pam = false;
+    const char *profile, *user = NULL, *root = NULL;
+    const struct option options[] = {
+        {"--pam", OPTION_FLAG, &pam, NULL, "look at pam_mltoken.so instead: the PAM stack, sshd, files, the authority"},
+        {"--user", OPTION_TEXT, &user, "NAME", "with --pam: whether this person can come in"},
+        {"--root", OPTION_TEXT, &root, "DIRECTORY", "with --pam: look at the system below it"}};
     const struct usage usage = {.command = "doctor",
-                                .summary = "Tests each link from here to the authority and says what to do."};
-    int r = options_profile(context, &usage, argc, argv, &profile);
+                                .arguments = "[PROFILE]",
+                                .summary = "Tests each link from here to the authority and says what to do.",
+                                USAGE_OPTIONS(options),
+                                .most = 1};
+    struct arguments arguments;
+    int r = options_parse(context, &usage, argc, argv, &arguments);
     if (r != OPTIONS_GO)
         return r;
+    profile = arguments.count > 0 ? arguments.values[0] : NULL;
+    if (pam ? profile != NULL || (root && root[0] != '/') : user || root) {
+        complain("doctor: %s",
+                 pam ? "--pam takes no profile, and --root an absolute path" : "--user and --root belong to --pam");
+        return EXIT_USAGE;
+    }
+    if (pam)
+        return doctor_pam(root, user);
     if (mltoken_open(context->socket, &context->handle) < 0) {
         complain("%s must be an absolute path of at most %d bytes", context->socket ? "--socket" : "MLTOKEN_SOCK",
                  SOCKET_PATH_SIZE - 1);
