@@ -274,6 +274,9 @@ $(BUILD)/fuzz/fuzz_import_record: $(call objects,pam/import_record.c)
 
 $(BUILD)/fuzz/fuzz_pam_login: FUZZ_MORE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
+$(BUILD)/fuzz/fuzz_map: FUZZ_MORE = $(call objects,$(PAM_SRC)) -lpam
+$(BUILD)/fuzz/fuzz_map: $(call objects,$(PAM_SRC))
+
 # by tests/fuzz/run.sh, with the compiler and the sanitizers that this needs
 fuzz-programs: $(FUZZ)
 

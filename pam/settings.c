@@ -348,6 +348,8 @@ int settings_finish(struct settings *settings, const char *service, char problem
         if (!export_sound(settings->exports.items[i]))
             return bad(problem,
                        "export must be PROFILE:VARIABLE, with a variable of A-Z, 0-9 and _ that ends in _TOKEN");
+    if (settings->cached)
+        return bad(problem, "cached=yes is not supported yet");
     int r = finish_rate(settings, problem);
     return r < 0 ? r : check_identity(settings, problem);
 }

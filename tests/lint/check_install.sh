@@ -40,6 +40,7 @@ opt/there/share/man/man1/mltoken-agent.1
 opt/there/share/man/man1/mltoken.1
 opt/there/share/man/man3/mltoken.3
 opt/there/share/man/man5/mltoken.conf.5
+opt/there/share/man/man8/pam_mltoken.8
 opt/there/share/zsh/site-functions/_mltoken
 opt/tmpfiles/mltoken.conf
 opt/units/mltoken-agent.service

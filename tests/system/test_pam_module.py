@@ -385,7 +385,7 @@ def test_a_user_that_there_is_not(guest):
                                       "max_wait=100000", "fallback=yes", "config=relative", "mutable_claim=yes", "user_claim=Sub", "map=x", "rate=5",
                                       "rate=0/10", "rate=99/10", "rate=5/0", "rate=no/5", "export=p:LD_PRELOAD", "export=p:PATH", "export=:X_TOKEN",
                                       "export=p", "qr=maybe", "profile=", "require_group=,", "handoff_fallback=maybe", "config=/etc/passwd", "map",
-                                      "profile=\x1b[2J", "user_claim=unix_name", "strip_domain=example.org"])
+                                      "profile=\x1b[2J", "user_claim=unix_name", "strip_domain=example.org", "cached=yes"])
 def test_an_argument_that_is_not_understood(guest, argument):
     guest.arguments = {key: value for key, value in guest.arguments.items() if key != argument.split("=")[0]}
     guest.service(argument)
