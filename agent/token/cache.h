@@ -58,16 +58,16 @@ struct holder {
     struct identity *identity;  /* who signed in here; NULL: nobody, or the store was not read yet */
     char *policy;               /* B2C's user flow that they chose; NULL: the profile's own */
     bool looked;                /* it was */
-    int64_t renew_by, ends_at;  /* of the sign-in, as struct credential has them */
     bool moving;                /* its secrets are being moved to another store: flights that use them wait */
+    int64_t renew_by, ends_at;  /* of the sign-in, as struct credential has them */
     struct credential *unsaved; /* a rotated refresh token that the store could not take yet; NULL: none */
     uint64_t unsaved_version;   /* of what it replaces there */
     bool unsent, unsent_repeat; /* a mark may be in the store though what it tells of, or its repeat, was not sent */
+    bool lodged;                /* its sign-in is in the memory store, until its own opens (acquire/lodging.h) */
     uint64_t awaited;           /* the version of the store in which another agent renews it ... */
     int64_t await_until_ms;     /* ... who is waited for until then */
     struct box *unsaved_sealed; /* its token while the agent is locked */
-    bool lodged;                /* its sign-in is in the memory store, until its own opens (acquire/lodging.h) */
-    struct timer lodging;       /* when that is looked at, for: */
+    struct timer lodging;       /* when a lodged one is looked at, for: */
     struct conductor *host;
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
