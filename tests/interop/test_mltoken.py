@@ -156,6 +156,15 @@ def test_status(user, authority, signed_in):
     assert "device_code" in line and "ready" in line
 
 
+@pytest.mark.parametrize("authority", ["glewlwyd"], indirect=True)
+def test_what_the_authority_says_of_a_token(user, authority, signed_in):
+    """Introspection for a client with a secret, userinfo for a person without one. oidc-provider's are in test_secure.py."""
+    told = json.loads(user.ok("show", "basic", "--remote", "--json"))["claims"]
+    assert told["active"] is True and told["client_id"] == authority.basic[0] and told["scope"] == authority.machine_scope
+    told = json.loads(user.ok("show", "person", "--remote", "--json"))["claims"]
+    assert told["sub"] == claims(user.get("person"))["sub"]
+
+
 @pytest.mark.parametrize("name", ["person", "basic"])
 def test_verify(user, authority, signed_in, name):
     token = user.get(name)

@@ -136,6 +136,13 @@ def test_introspection_of_an_opaque_token(ready):
     assert token not in json.dumps(told)
 
 
+def test_introspection_shows_what_an_opaque_token_is_bound_to(ready, pairs):
+    """Asked by a client that shows its certificate. Into the token itself nobody can look."""
+    assert "." not in ready.get("bound-opaque")
+    told = json.loads(ready.ok("show", "bound-opaque", "--remote", "--json"))["claims"]
+    assert told["active"] is True and told["cnf"] == {"x5t#S256": thumbprint(pairs["bound"].pem)}
+
+
 def test_a_resource(ready):
     assert claims(ready.get("plain"))["aud"] == "urn:mltoken:api"
     assert claims(ready.get("--resource", OTHER, "plain"))["aud"] == OTHER
