@@ -1,38 +1,8 @@
 /* The configuration: what is read, what is refused and in which words, and that no message repeats a secret. */
 #include "cleanup.h"
-#include "config_fixture.h"
+#include "config_asserts.h"
 #include "grant/grant.h"
 #include "source.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/stat.h>
-/* cmocka wants those first */
-#include <cmocka.h>
-
-DEFINE_CLEANUP(struct config *, config_free)
-#define _cleanup_config_ _cleanup_(config_free_cleanup)
-
-#define SECRET "hunter2-S3CR3T"
-
-static struct config *read_two(const char *system, const char *user)
-{
-    const struct config_text texts[] = {{.file = "/etc/f", .text = span_of(system), .absent = !system},
-                                        {.file = "f", .text = span_of(user), .absent = !user}};
-    struct config *config = NULL;
-    assert_int_equal(config_read_all(texts, 2, &config), 0);
-    for (size_t i = 0; i < config->problem_count; i++)
-        assert_null(strstr(config->problems[i], SECRET));
-    if (config->problems)
-        assert_null(config->problems[config->problem_count]);
-    return config;
-}
-
-static struct config *read_one(const char *text)
-{
-    return read_two(NULL, text);
-}
 
 /* A sound profile called p, with more lines. */
 static struct config *read_profile(const char *lines)
@@ -46,14 +16,6 @@ static struct config *read_profile(const char *lines)
     return read_one(text);
 }
 
-/* The only problem, and the only profile disabled by it. */
-static void assert_problem(struct config *config, const char *start, const char *part)
-{
-    assert_int_equal(config->problem_count, 1);
-    if (strncmp(config->problems[0], start, strlen(start)) != 0 || !strstr(config->problems[0], part))
-        fail_msg("\"%s\" does not start with \"%s\" and hold \"%s\"", config->problems[0], start, part);
-}
-
 static void assert_refused(const char *line, const char *key, const char *part)
 {
     char start[64];
@@ -65,16 +27,6 @@ static void assert_refused(const char *line, const char *key, const char *part)
     assert_null(profile->grant);
     assert_string_equal(profile->problem, config->problems[0]);
     assert_int_equal(profile->problem_line, 6);
-}
-
-static void assert_sound(const struct config *config)
-{
-    if (config->problem_count)
-        fail_msg("%s", config->problems[0]);
-    for (size_t i = 0; i < config->profile_count; i++) {
-        assert_null(config->profiles[i]->problem);
-        assert_non_null(config->profiles[i]->grant);
-    }
 }
 
 static void assert_list(char *const *list, const char *const *expected)
@@ -503,8 +455,6 @@ static void test_profile_name_limit(void **state)
     }
 }
 
-#define GOOD "grant = client_credentials\nauthority = https://a\nclient_id = i\nclient_secret = env:X\n"
-
 /* A bad profile is disabled alone. */
 /* The file of the PAM module: its own section is for the module to read. */
 static void test_others(void **state)
@@ -631,308 +581,10 @@ static void test_list_limits(void **state)
     }
 }
 
-static int load(const char *path, struct config **ret)
-{
-    int r = config_load(path, ret);
-    return r < 0 ? r : config_read_on(*ret, SIZE_MAX);
-}
-
-/* ---- bit by bit ---- */
-
-static struct config *open_two(const char *system, const char *user)
-{
-    const struct config_text texts[] = {{.file = "/etc/f", .text = span_of(system), .absent = !system},
-                                        {.file = "f", .text = span_of(user), .absent = !user}};
-    struct config *config = NULL;
-    assert_int_equal(config_copy_and_open(texts, 2, &config), 0);
-    assert_non_null(config->unread);
-    return config;
-}
-
-static size_t count_read(const struct config *config)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < config->profile_count; i++)
-        count += config->profiles[i] != NULL;
-    return count;
-}
-
-static void assert_same(const struct config *a, const struct config *b)
-{
-    assert_null(a->unread);
-    assert_null(b->unread);
-    assert_int_equal(a->profile_count, b->profile_count);
-    for (size_t i = 0; i < a->profile_count; i++) {
-        const struct profile *x = a->profiles[i], *y = b->profiles[i];
-        assert_string_equal(x->name, y->name);
-        assert_string_equal(x->file, y->file);
-        assert_string_equal(x->fingerprint, y->fingerprint);
-        assert_string_equal(x->store ? x->store : "", y->store ? y->store : "");
-        assert_string_equal(x->problem ? x->problem : "", y->problem ? y->problem : "");
-        assert_int_equal(x->line, y->line);
-        assert_ptr_equal(x->grant, y->grant);
-    }
-    assert_int_equal(a->problem_count, b->problem_count);
-    for (size_t i = 0; i < a->problem_count; i++)
-        assert_string_equal(a->problems[i], b->problems[i]);
-}
-
-/* Whatever is asked for first, and however small the bits: the same profiles, the same messages in the same order. */
-static void test_early_and_late(void **state)
-{
-    (void)state;
-    static const char system[] =
-        "stray = 1\n[agent]\nstore = file\n[profile a]\n" GOOD "[profile b]\ngrant = nonsense\n"
-        "[profile c]\n" GOOD "[profile c]\n" GOOD "odd = 1\n[wrong]\n",
-                      user[] = "\xef\xbb\xbf[profile d]\nscope = d\n  [profile b]\n" GOOD
-                               "[profile e\nx = 1\n[profile d]\n" GOOD "[profile d]\nodd\n[ profile  f ] \r\n" GOOD
-                               "[profile]\n[agent]\nstore = memory\n";
-    _cleanup_config_ struct config *whole = read_two(system, user);
-    static const char *const names[] = {"a", "b", "c", "d", "f"};
-    assert_int_equal(whole->profile_count, ELEMENTS(names));
-    for (size_t first = 0; first < ELEMENTS(names); first++)
-        for (size_t bytes = 1; bytes <= 64; bytes *= 8) {
-            _cleanup_config_ struct config *config = open_two(system, user);
-            assert_int_equal(count_read(config), 0);
-            assert_string_equal(config->store, "memory");
-            struct profile *early = config_profile(config, names[first]);
-            assert_string_equal(early->name, names[first]);
-            assert_int_equal(count_read(config), 1);
-            if (first == 3)
-                assert_int_equal(config_read_on(config, bytes), 1);
-            assert_ptr_equal(config_profile(config, names[ELEMENTS(names) - 1 - first]),
-                             config_at(config, ELEMENTS(names) - 1 - first));
-            while (config_read_on(config, bytes) > 0)
-                continue;
-            assert_ptr_equal(early, config_profile(config, names[first]));
-            assert_same(config, whole);
-        }
-}
-
-/* One read at a time, and a profile that is asked for outlives the configuration it came from. */
-static void test_bits(void **state)
-{
-    (void)state;
-    _cleanup_config_ struct config *config =
-        open_two(NULL, "[profile a]\n" GOOD "[profile b]\n" GOOD "[profile c]\n" GOOD);
-    struct profile *b = profile_ref(config_profile(config, "b"));
-    static const size_t expected[] = {2, 3};
-    for (size_t i = 0; i < ELEMENTS(expected); i++) {
-        assert_int_equal(config_read_on(config, 1), i + 1 < ELEMENTS(expected));
-        assert_int_equal(count_read(config), expected[i]);
-    }
-    assert_null(config->unread);
-    assert_int_equal(config_read_on(config, 1), 0);
-    config = config_free(config);
-    assert_string_equal(b->name, "b");
-    profile_free(b);
-    config = open_two(NULL, "[profile a]\n" GOOD); /* freed half read: no leak */
-    (void)config_default(config);
-}
-
-/* A section that a later file's replaces is read all the same: its mistakes are told, and disable nobody. */
-static void test_replaced_mistake(void **state)
-{
-    (void)state;
-    _cleanup_config_ struct config *config = open_two("[profile a]\n" GOOD "odd = 1\n", "[profile a]\n" GOOD);
-    assert_null(config_profile(config, "a")->problem);
-    assert_int_equal(config->problem_count, 0);
-    assert_int_equal(config_read_on(config, SIZE_MAX), 0);
-    assert_problem(config, "/etc/f:6: odd: ", "unknown key");
-    assert_non_null(config_profile(config, "a")->grant);
-}
-
-/* Of ten thousand one is bad: nobody knows until it is asked for or all was read, and then it is told once. */
-static void test_one_of_many_is_bad(void **state)
-{
-    (void)state;
-    const int count = 10000;
-    size_t size = (size_t)count * 160, used = 0;
-    _cleanup_free_ char *text = malloc(size);
-    for (int i = 0; i < count; i++)
-        used += (size_t)snprintf(text + used, size - used, "[profile p%d]\n" GOOD "%s = a b\n", i,
-                                 i == 7777 ? "scoop" : "scope");
-    for (int asked = 0; asked < 2; asked++) {
-        _cleanup_config_ struct config *config = open_two(NULL, text);
-        assert_int_equal(config->profile_count, count);
-        assert_int_equal(config->problem_count, 0);
-        if (asked) {
-            const struct profile *bad = config_profile(config, "p7777");
-            assert_null(bad->grant);
-            assert_non_null(strstr(bad->problem, "did you mean scope?"));
-        }
-        assert_int_equal(count_read(config), asked);
-        int turns = 0;
-        while (config_read_on(config, LIMIT_CONFIG_TURN) > 0)
-            turns++;
-        assert_true(turns > 5);
-        assert_problem(config, "f:46668: scoop: ", "did you mean scope?");
-        assert_string_equal(config_profile(config, "p7777")->problem, config->problems[0]);
-        assert_int_equal(count_read(config), count);
-    }
-}
-
-static void test_many(void **state)
-{
-    (void)state;
-    const int count = 10000;
-    size_t size = (size_t)count * 160, used = 0;
-    _cleanup_free_ char *text = malloc(size);
-    for (int i = 0; i < count; i++)
-        used += (size_t)snprintf(text + used, size - used, "[profile p%d]\n" GOOD "scope = a b\n", (i * 7919) % count);
-    _cleanup_config_ struct config *config = read_one(text);
-    assert_sound(config);
-    assert_int_equal(config->profile_count, count);
-    for (int i = 0; i < count; i++) {
-        char name[16];
-        (void)snprintf(name, sizeof(name), "p%d", i);
-        assert_string_equal(config_profile(config, name)->name, name);
-    }
-}
-
-/* ---- files ---- */
-
-static void write_file(const char *path, const char *text, mode_t mode)
-{
-    (void)unlink(path);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, mode), 0);
-}
-
-static void assert_file_problem(const char *path, const char *part)
-{
-    _cleanup_config_ struct config *config = NULL;
-    assert_int_equal(load(path, &config), 0);
-    assert_problem(config, path, part);
-    assert_true(config->unreadable);
-    assert_int_equal(config->profile_count, 0);
-}
-
-static void test_files(void **state)
-{
-    const char *directory = *state;
-    char path[256], link[256];
-    (void)snprintf(path, sizeof(path), "%s/config", directory);
-    (void)snprintf(link, sizeof(link), "%s/link", directory);
-    write_file(path, "[profile a]\n" GOOD, 0600);
-    assert_int_equal(symlink(path, link), 0);
-    _cleanup_config_ struct config *config = NULL;
-    assert_int_equal(load(link, &config), 0); /* dotfiles are often links */
-    assert_sound(config);
-    assert_int_equal(config->profile_count, 1);
-    assert_false(config->unreadable);
-    assert_int_equal(chmod(path, 0644), 0);
-    config = config_free(config);
-    assert_int_equal(load(path, &config), 0);
-    assert_sound(config);
-    assert_int_equal(chmod(path, 0620), 0);
-    assert_file_problem(link, "chmod go-w");
-    assert_int_equal(chmod(path, 0602), 0);
-    assert_file_problem(path, "chmod go-w");
-    assert_file_problem(directory, "not a regular file");
-    (void)unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    assert_file_problem(path, "not a regular file"); /* and it did not wait for a writer */
-    (void)unlink(path);
-    config = config_free(config);
-    assert_int_equal(load(path, &config), 0);
-    assert_int_equal(config->file_count, 0);
-    assert_int_equal(config->problem_count, 0);
-    assert_false(config->unreadable);
-}
-
-static void test_owner(void **state)
-{
-    const char *directory = *state;
-    char path[256];
-    if (geteuid() != 0)
-        return; /* only root can give a file away */
-    (void)snprintf(path, sizeof(path), "%s/owned", directory);
-    write_file(path, "[profile a]\n" GOOD, 0600);
-    assert_int_equal(chown(path, 65534, 65534), 0);
-    assert_file_problem(path, "belongs to another user");
-}
-
-static void test_check(void **state)
-{
-    const char *directory = *state;
-    static const struct {
-        const char *text, *said;
-        int code;
-    } cases[] = {{"[profile a]\n" GOOD, "OK: 1 profile\n", 0},
-                 {"[profile a]\n" GOOD "[profile b]\n" GOOD, "OK: 2 profiles\n", 0},
-                 {"[profile a]\n" GOOD "scop = x\n", ":6: scop: unknown key; did you mean scope?\n", 3},
-                 {NULL, "there is no such file", 3}};
-    for (size_t i = 0; i < ELEMENTS(cases); i++) {
-        char path[256], *said = NULL;
-        size_t length = 0;
-        (void)snprintf(path, sizeof(path), "%s/check", directory);
-        if (cases[i].text)
-            write_file(path, cases[i].text, 0600);
-        else
-            (void)unlink(path);
-        FILE *out = open_memstream(&said, &length);
-        int code = config_check(out, path);
-        (void)fclose(out);
-        assert_int_equal(code, cases[i].code);
-        if (!strstr(said, cases[i].said))
-            fail_msg("\"%s\" does not hold \"%s\"", said, cases[i].said);
-        free(said);
-    }
-}
-
-static void assert_user_path(const char *expected)
-{
-    _cleanup_free_ char *system = NULL, *user = NULL;
-    assert_int_equal(config_paths(&system, &user), 0);
-    assert_string_equal(system, MLTOKEN_SYSCONFDIR "/mltoken/config");
-    if (expected)
-        assert_string_equal(user, expected);
-    else
-        assert_null(user);
-}
-
-static void test_paths(void **state)
-{
-    (void)state;
-    assert_user_path("/home/tester/.config/mltoken/config");
-    setenv("XDG_CONFIG_HOME", "/x", 1);
-    assert_user_path("/x/mltoken/config");
-    setenv("XDG_CONFIG_HOME", "relative", 1); /* the XDG specification: to be ignored */
-    assert_user_path("/home/tester/.config/mltoken/config");
-    setenv("MLTOKEN_CONFIG", "/m", 1);
-    assert_user_path("/m");
-    unsetenv("MLTOKEN_CONFIG");
-    unsetenv("XDG_CONFIG_HOME");
-    unsetenv("HOME");
-    assert_user_path(NULL);
-    setenv("HOME", "/home/tester", 1);
-}
-
-static char folder[] = "/tmp/mltoken-test-config-XXXXXX";
-
 static int set_up(void **state)
 {
-    setenv("HOME", "/home/tester", 1);
-    unsetenv("XDG_CONFIG_HOME");
-    unsetenv("MLTOKEN_CONFIG");
-    *state = mkdtemp(folder);
-    return *state ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    static const char *const names[] = {"config", "link", "owned", "check"};
     (void)state;
-    for (size_t i = 0; i < ELEMENTS(names); i++) {
-        char path[256];
-        (void)snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-        (void)unlink(path);
-    }
-    return rmdir(folder);
+    return setenv("HOME", "/home/tester", 1);
 }
 
 int main(void)
@@ -959,15 +611,6 @@ int main(void)
         cmocka_unit_test(test_fingerprint),
         cmocka_unit_test(test_error_limit),
         cmocka_unit_test(test_list_limits),
-        cmocka_unit_test(test_early_and_late),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_replaced_mistake),
-        cmocka_unit_test(test_one_of_many_is_bad),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_owner),
-        cmocka_unit_test(test_check),
-        cmocka_unit_test(test_paths),
     };
-    return cmocka_run_group_tests_name("config", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("config", tests, set_up, NULL);
 }
