@@ -100,7 +100,9 @@ void conductor_plan(struct conductor *, struct entry *);
 void conductor_tell(struct flight *);
 /* Ends whoever watches it. */
 void conductor_end_watchers(struct entry *, const struct failure *why);
-/* What a flight brought: tokens (their strings may be taken) or a failure. */
+/* landing.c. What a flight brought: tokens (their strings may be taken) or a failure. */
 void conductor_landed(struct conductor *, struct flight *, struct tokens *, const struct failure *);
+/* Asks again for those whose flight began under settings that have changed. */
+void conductor_ask_again(struct conductor *, struct flight *);
 /* Puts what a flight brought into an entry (see entry_put). */
 int conductor_put(const struct flight *, struct entry *, struct tokens *);

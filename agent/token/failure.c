@@ -38,3 +38,16 @@ const char *failure_name(enum failure_kind kind)
     };
     return (size_t)kind < ELEMENTS(names) ? names[kind] : names[FAILURE_NONE];
 }
+
+void failure_keep(struct failure **place, const struct failure *failure)
+{
+    if (!failure) {
+        free(*place);
+        *place = NULL;
+        return;
+    }
+    if (!*place)
+        *place = malloc(sizeof(*failure));
+    if (*place)
+        **place = *failure;
+}

@@ -52,5 +52,7 @@ struct failure {
 /* Sets kind, class and a reason (printf); the result is cleaned and cut to fit. Every other member is reset. */
 void failure_set(struct failure *, enum failure_kind, enum failure_class, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Keeps a copy in *place, which is malloc'd; NULL: none, and *place becomes NULL. Without memory there is none. */
+void failure_keep(struct failure **place, const struct failure *);
 /* The error's name without its interface, "LoginRequired". */
 const char *failure_name(enum failure_kind);
