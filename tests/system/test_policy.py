@@ -8,7 +8,7 @@ import pytest
 from authority import visit
 from authority.b2c import ID, NAME
 from authority.keys import KeySet
-from harness import VarlinkError
+from harness import VarlinkError, wait_until
 
 OWN, CHOSEN = "B2C_1_signin", "B2C_1_stepup"
 FORMS = {"the path": (f"/{NAME}/{OWN}", {}), "tfp": (f"/tfp/{NAME}/{OWN}", {}), "the tenant's id": (f"/{ID}/{OWN}/v2.0", {}),
@@ -176,3 +176,22 @@ def test_a_flow_that_is_not_there_says_so(setup, authority, mltoken):
     authority.fault("metadata", status=404, body="<html>The page cannot be found</html>")
     done = mltoken("login", "me", "--policy", "B2C_1_none")
     assert done.code in (3, 5) and "B2C_1_none" in done.err, done
+
+
+def test_signing_out_forgets_the_choice(setup, authority, mltoken):
+    assert sign_in(mltoken, "--policy", CHOSEN)[0].code == 0
+    mltoken("logout", "me").ok()
+    mltoken("get", "me").failed(4)
+    assert "policy" not in mltoken("status", "me", "--json").ok().json()
+    assert sign_in(mltoken)[0].code == 0
+    mltoken("get", "me", "--refresh").ok()
+    assert flow_of(authority.requests("token")[-1]) == OWN
+
+
+def test_a_changed_authority_does_not_get_what_was_chosen_before(setup, authority, home, mltoken):
+    """The sign-in is bound to the profile's own settings, whichever flow made it."""
+    assert sign_in(mltoken, "--policy", CHOSEN)[0].code == 0
+    home.config({"me": profile(authority, f"/{NAME}/B2C_1_other")}, {"default_profile": "me"})
+    wait_until(lambda: "B2C_1_other" in mltoken("status", "me").out)
+    mltoken("get", "me", "--refresh").failed(4)
+    assert not [r for r in authority.requests("token") if r.grant == "refresh_token"]
