@@ -38,7 +38,11 @@ _mltoken() {
         mapfile -t COMPREPLY < <(compgen -W "$(mltoken config new --list 2>/dev/null | sed 's/ .*//' | sort -u)" -- "$current")
         return
         ;;
-    --client-certificate | --client-key | --client-assertion-file)
+    --user)
+        mapfile -t COMPREPLY < <(compgen -u -- "$current")
+        return
+        ;;
+    --client-certificate | --client-key | --client-assertion-file | --root)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
@@ -58,6 +62,7 @@ _mltoken() {
     verify) options+=' --profile --audience' ;;
     exec) options+=' --env' ;;
     unlock) options+=' --new' ;;
+    doctor) options+=' --pam --user --root' ;;
     log) options+=' --since -n' ;;
     secret)
         if ((COMP_CWORD == i + 1)); then

@@ -36,7 +36,8 @@ _mltoken() {
             '1:profile:_mltoken_profiles' ;;
         logout) _arguments $global '--all[every profile]' '1:profile:_mltoken_profiles' ;;
         show) _arguments $global '--remote[ask the authority]' '1:profile:_mltoken_profiles' ;;
-        status | doctor | rotate) _arguments $global '1:profile:_mltoken_profiles' ;;
+        doctor) _arguments $global '--pam[look at PAM instead]' '--user[whether this person can come in]:user:_users' '--root[the system below it]:directory:_files -/' '1:profile:_mltoken_profiles' ;;
+        status | rotate) _arguments $global '1:profile:_mltoken_profiles' ;;
         log) _arguments $global '--since[from then on]:time' '-n[the last lines]:lines' '1:profile:_mltoken_profiles' ;;
         verify) _arguments $global '--profile[profile]:profile:_mltoken_profiles' '--audience[audience]:audience' ;;
         secret) _arguments $global '1:what:(set clear list move)' '2:profile:_mltoken_profiles' \
