@@ -432,6 +432,19 @@ def test_no_secret_on_standard_error_or_in_argv(authority, home, login):
             assert len(part) < 20 or part not in text
 
 
+def test_an_authority_that_repeats_our_secrets(authority, home, login):
+    """What it says goes to the system's log: our part of it does not."""
+    secret = authority.client("device-conf").secret
+    authority.set_client("device-conf", enforce_interval=False)
+    write(home, person(authority, "device-conf", client_secret=home.secret(secret), client_auth="client_secret_post"))
+    helper = login()
+    helper.prompt()
+    code = authority.device_codes()[0].code
+    authority.fault("token", error={"error": "odd", "error_description": f"what is {code} with {secret}?"})
+    text = helper.fail("refused") + helper.error_text()
+    assert "what is" in text and code not in text and secret not in text, text
+
+
 def test_the_tokens_do_not_stay_in_its_memory(setup, home):
     """While the done line waits for the module, what the polls were made with is gone: no copy lies about that was freed."""
     setup.set_client("device", token_format="opaque", token_padding=30000)
