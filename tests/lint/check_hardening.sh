@@ -2,7 +2,7 @@
 # The programs as they were built: position independent, full RELRO, no executable stack, stack protector, fortified.
 set -eu
 build=${MLTOKEN_BUILD:-build}
-for file in mltoken mltoken-agent mltoken-agent-main mltoken-store-file mltoken-store-keyring libmltoken.so.0; do
+for file in mltoken mltoken-agent mltoken-agent-main mltoken-store-file mltoken-store-keyring libmltoken.so.0 mltoken-pam-login mltoken-pam-import pam_mltoken.so; do
     fail() { echo "check_hardening: $file: $1" >&2; exit 1; }
     dynamic=$(readelf -Wd "$build/$file")
     headers=$(readelf -Wl "$build/$file")
@@ -18,7 +18,7 @@ for file in mltoken mltoken-agent mltoken-agent-main mltoken-store-file mltoken-
 done
 # What we compile is marked for control-flow protection. The programs are not: libc's start files of Debian 12 are not
 # marked, and the linker marks only what is so in all its parts.
-find "$build/agent" "$build/lib" -name '*.o' | while IFS= read -r object; do
+find "$build/agent" "$build/lib" "$build/pam" -name '*.o' | while IFS= read -r object; do
     readelf -n "$object" 2>/dev/null | grep -q 'IBT, SHSTK' || { echo "check_hardening: $object: no control-flow protection" >&2; exit 1; }
 done
-echo "hardening: 6 files as they should be"
+echo "hardening: 9 files as they should be"

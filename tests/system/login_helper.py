@@ -33,9 +33,9 @@ def parse(line):
 class Helper:
     """One run of it. Its standard error is kept apart, in `err` once it has ended."""
 
-    def __init__(self, home, *args, config=None, environment=None, debug=True, **popen):
+    def __init__(self, home, *args, config=None, environment=None, debug=True, before=(), **popen):
         sanitizer = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
-        arguments = [program("mltoken-pam-login"), "--config", config or home.config_path, *(["--debug"] if debug else []), *args]
+        arguments = [*before, program("mltoken-pam-login"), "--config", config or home.config_path, *(["--debug"] if debug else []), *args]
         self.errors = open(os.path.join(home.path, f"login-{time.monotonic_ns()}.err"), "w+b")
         popen = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **popen}
         self.process = subprocess.Popen(arguments, env={**ENVIRONMENT, **sanitizer} if environment is None else environment,

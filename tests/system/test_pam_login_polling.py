@@ -155,6 +155,28 @@ def test_a_name_that_there_is_not(authority, home, login):
     assert "does not resolve" in login().fail("unreachable")
 
 
+# a network of its own in which name servers never answer
+SILENT = ["unshare", "-mn", "sh", "-c", "echo nameserver 192.0.2.1 > \"$0\" && mount --bind \"$0\" /etc/resolv.conf && ip link add near0 type veth peer name far0 && "
+          "ip addr add 192.0.2.2/24 dev near0 && ip link set near0 up && ip link set far0 up && "
+          "ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 dev near0 && exec \"$@\""]
+
+
+def test_name_servers_that_do_not_answer(authority, home, login):
+    """The resolver waits in a thread that nobody can stop: what ends the sign-in does not wait for it."""
+    home.config({"me": person(authority, base="https://authority.example/oidc")})
+    before = [*SILENT, home.write("resolv", "", 0o644)]
+    helper = login(before=before)
+    late = login(before=before, wait="3")
+    unreached = login(before=before)
+    assert late.fail("timeout")
+    wait_until(lambda: "mltoken-pam-log" in open(f"/proc/{helper.pid}/comm", encoding="ascii").read())
+    time.sleep(0.5)
+    began = time.monotonic()
+    helper.process.stdin.close()
+    assert helper.gone() == 1 and time.monotonic() - began < 3
+    assert "name was not resolved" in unreached.fail("unreachable")
+
+
 @pytest.mark.parametrize("certificate", ["expired", "wrong_host", "other_ca", "self_signed"])
 def test_tls_that_is_not_trusted(authority, home, login, certificate):
     home.config({"me": person(authority, base=authority.listen(certificate) + "/oidc", ca_file=authority.ca_file)})
