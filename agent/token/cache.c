@@ -1,7 +1,7 @@
 #include "token/cache.h"
 
 #include "cleanup.h"
-#include "message.h"
+#include "json.h"
 #include <errno.h>
 
 enum { BUCKETS = 4096 };
@@ -304,8 +304,35 @@ bool entry_too_short(const struct entry *entry, const struct request *request, i
     return true;
 }
 
+/* ---- the reply: written here, for json-c's rendering grows by copies that nobody wipes ---- */
+
+static void put_name(struct buffer *to, const char *name)
+{
+    bool first = to->length > 0 && to->data[to->length - 1] == '{';
+    buffer_text(to, first ? "\"" : ",\"");
+    buffer_text(to, name);
+    buffer_text(to, "\":");
+}
+
+/* NULL puts nothing, as json_put_text() does. */
+static void put_text(struct buffer *to, const char *name, const char *text)
+{
+    if (!text)
+        return;
+    put_name(to, name);
+    json_quote(to, span_of(text));
+}
+
+static void put_time(struct buffer *to, const char *name, int64_t epoch_s)
+{
+    if (epoch_s < 0)
+        return;
+    put_name(to, name);
+    buffer_format(to, "%lld", (long long)epoch_s);
+}
+
 /* The header line: the profile's template with the token in place of {token}. */
-static int put_header(json_object *token, const char *template, const char *value)
+static int put_header(struct buffer *to, const char *template, const char *value)
 {
     static const char mark[] = "{token}";
     const char *at = strstr(template, mark);
@@ -315,43 +342,46 @@ static int put_header(json_object *token, const char *template, const char *valu
     buffer_append(&header, template, (size_t)(at - template));
     buffer_text(&header, value);
     buffer_text(&header, at + strlen(mark));
-    return buffer_error(&header) ? buffer_error(&header) : json_put_text(token, "header", header.data);
+    put_name(to, "header");
+    json_quote(to, buffer_span(&header));
+    return buffer_error(&header);
 }
 
-static int put_scopes(json_object *token, const struct entry *entry, const char *granted)
+static void put_scopes(struct buffer *to, const struct entry *entry, const char *granted)
 {
     char **split = NULL;
     if (granted && scopes_parse(granted, &split) < 0)
         split = NULL;
     char *const *scopes = split ? split : request_scopes(&entry->request, entry->holder->profile);
-    json_object *array = json_object_new_array();
-    int r = array ? 0 : -ENOMEM;
-    for (; r == 0 && scopes && *scopes; scopes++) {
-        json_object *scope = json_object_new_string(*scopes);
-        r = scope && json_object_array_add(array, scope) == 0 ? 0 : -ENOMEM;
+    put_name(to, "scopes");
+    buffer_byte(to, '[');
+    for (size_t i = 0; scopes && scopes[i]; i++) {
+        if (i > 0)
+            buffer_byte(to, ',');
+        json_quote(to, span_of(scopes[i]));
     }
+    buffer_byte(to, ']');
     scopes_free(split);
-    return r < 0 ? (json_object_put(array), r) : json_put(token, "scopes", array);
 }
 
 static int build_reply(struct entry *entry, const struct tokens *tokens, struct buffer *reply)
 {
     const struct holder *holder = entry->holder;
     const struct profile *profile = holder->profile;
-    _cleanup_json_wipe_ json_object *parameters = json_object_new_object();
-    json_object *token = json_object_new_object();
-    if (!parameters || json_put(parameters, "token", token) < 0)
-        return -ENOMEM;
-    if (json_put_text(token, "profile", profile->name) < 0 || json_put_text(token, "value", tokens->access_token) < 0 ||
-        json_put_text(token, "type", tokens->type ? tokens->type : "Bearer") < 0 ||
-        put_header(token, profile->header, tokens->access_token) < 0 ||
-        json_put_time(token, "expiresAt", entry->expires_at) < 0 ||
-        json_put_time(token, "refreshAt", entry->refresh_at) < 0 || put_scopes(token, entry, tokens->scope) < 0 ||
-        json_put_text(token, "resource", request_resource(&entry->request, profile)) < 0 ||
-        json_put_text(token, "audience", request_audience(&entry->request, profile)) < 0 ||
-        json_put_text(token, "account", holder->identity ? holder->identity->account : tokens->account) < 0)
-        return -ENOMEM;
-    return message_reply(reply, parameters, false);
+    buffer_text(reply, "{\"parameters\":{\"token\":{");
+    put_text(reply, "profile", profile->name);
+    put_text(reply, "value", tokens->access_token);
+    put_text(reply, "type", tokens->type ? tokens->type : "Bearer");
+    int r = put_header(reply, profile->header, tokens->access_token);
+    put_time(reply, "expiresAt", entry->expires_at);
+    put_time(reply, "refreshAt", entry->refresh_at);
+    put_scopes(reply, entry, tokens->scope);
+    put_text(reply, "resource", request_resource(&entry->request, profile));
+    put_text(reply, "audience", request_audience(&entry->request, profile));
+    put_text(reply, "account", holder->identity ? holder->identity->account : tokens->account);
+    buffer_text(reply, "}}}");
+    buffer_byte(reply, '\0');
+    return r < 0 ? r : buffer_error(reply);
 }
 
 int entry_put(struct entry *entry, struct tokens *tokens, int64_t now_ms, int64_t wall_s, uint16_t random)
