@@ -57,13 +57,9 @@ struct holder {
     size_t entry_count;
     struct identity *identity;  /* who signed in here; NULL: nobody, or the store was not read yet */
     char *policy;               /* B2C's user flow that they chose; NULL: the profile's own */
-    bool looked;                /* it was */
-    bool moving;                /* its secrets are being moved to another store: flights that use them wait */
     int64_t renew_by, ends_at;  /* of the sign-in, as struct credential has them */
     struct credential *unsaved; /* a rotated refresh token that the store could not take yet; NULL: none */
     uint64_t unsaved_version;   /* of what it replaces there */
-    bool unsent, unsent_repeat; /* a mark may be in the store though what it tells of, or its repeat, was not sent */
-    bool lodged;                /* its sign-in is in the memory store, until its own opens (acquire/lodging.h) */
     uint64_t awaited;           /* the version of the store in which another agent renews it ... */
     int64_t await_until_ms;     /* ... who is waited for until then */
     struct box *unsaved_sealed; /* its token while the agent is locked */
@@ -73,8 +69,12 @@ struct holder {
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
     struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */
     int64_t refused_wall_ms;    /* when the flight began that was refused last: epoch, ms */
-    int warned_days;            /* the last of the days before its end on which that was said; 0: never */
     struct flight *flights;     /* under way or waiting their turn */
+    int warned_days;            /* the last of the days before its end on which that was said; 0: never */
+    bool looked;                /* the store was read */
+    bool moving;                /* its secrets are being moved to another store: flights that use them wait */
+    bool unsent, unsent_repeat; /* a mark may be in the store though what it tells of, or its repeat, was not sent */
+    bool lodged;                /* its sign-in is in the memory store, until its own opens (acquire/lodging.h) */
     bool broken;                /* its configuration has a mistake now; profile is the last good one */
     bool gone;                  /* no longer configured; kept for its flights and its sign-in */
 };
