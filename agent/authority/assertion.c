@@ -1,7 +1,7 @@
 #include "authority/assertion.h"
 
-#include "base64url.h"
 #include "authority/key_pair.h"
+#include "base64url.h"
 #include "cleanup.h"
 #include "json.h"
 #include <errno.h>

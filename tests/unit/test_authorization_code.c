@@ -1,8 +1,8 @@
 #include "machine.h"
 
 #include "acquire/visit.h"
-#include "base64url.h"
 #include "authority/digest.h"
+#include "base64url.h"
 #include "grant/redirect_answer.h"
 #include "secret.h"
 

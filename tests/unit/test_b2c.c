@@ -1,6 +1,7 @@
 /* Which issuers the documents of Azure AD B2C and Entra External ID may name. */
 #include "authority/b2c.h"
 #include "cleanup.h"
+#include "limits.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -64,8 +65,44 @@ static void test_hosts(void **state)
             fail_msg("taken: %s", other[i]);
 }
 
+static void test_tenants(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {HOST "/tfp/" ID "/b2c_1_a/v2.0/", HOST "/tfp/" ID "/b2c_1_b/v2.0/", true},
+        {HOST "/" ID "/v2.0/", HOST "/tfp/" ID "/b2c_1_b/v2.0/", true},
+        {HOST "/" ID "/v2.0/", HOST "/" OTHER "/v2.0/", false},
+        {HOST "/" ID "/v2.0/", "https://d.b2clogin.com/" ID "/v2.0/", false},
+        {HOST "/" ID "/v2.0/", HOST "/" ID "/a/b/c", false},
+        {HOST "/", HOST "/", false},
+        {"", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(cases); i++)
+        if (b2c_same_tenant(cases[i].a, cases[i].b) != cases[i].same)
+            fail_msg("%s and %s", cases[i].a, cases[i].b);
+}
+
+static void test_policies(void **state)
+{
+    char name[LIMIT_CODE + 2];
+    (void)state;
+    assert_true(b2c_is_policy("B2C_1A_sign-in") && b2c_is_policy("x"));
+    assert_false(b2c_is_policy("") || b2c_is_policy("a/b") || b2c_is_policy("a b") || b2c_is_policy("..") ||
+                 b2c_is_policy("\xc3\xbc"));
+    for (size_t length = LIMIT_CODE - 1; length <= LIMIT_CODE + 1; length++) {
+        for (size_t i = 0; i < length; i++)
+            name[i] = 'a';
+        name[length] = '\0';
+        assert_int_equal(b2c_is_policy(name), length <= LIMIT_CODE);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_issuers), cmocka_unit_test(test_hosts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_issuers), cmocka_unit_test(test_hosts),
+                                       cmocka_unit_test(test_tenants), cmocka_unit_test(test_policies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,10 @@ static void test_login(void **state)
     assert_int_equal(mltoken_request_new(&request), 0);
     assert_int_equal(mltoken_request_profile(request, "me"), 0);
     assert_int_equal(mltoken_request_switch_account(request, 1), 0);
+    assert_int_equal(mltoken_request_policy(request, "B2C_1_x"), 0);
+    assert_int_equal(mltoken_request_policy(request, ""), MLTOKEN_EINVAL); /* then it is as before */
+    assert_int_equal(mltoken_request_policy(request, "a\nb"), MLTOKEN_EINVAL);
+    assert_int_equal(mltoken_request_policy(NULL, "a"), MLTOKEN_EINVAL);
     assert_null(mltoken_account(handle));
     assert_int_equal(mltoken_login(handle, request, 0, on_prompt, &seen), 0);
     assert_int_equal(seen.prompts, 2);
@@ -50,7 +54,7 @@ static void test_login(void **state)
     mltoken_request_free(request);
     agent_stop(&agent, handle);
     assert_string_equal(agent.heard.data, "{\"method\":\"org.mltoken.agent.Login\",\"parameters\":{\"profile\":\"me\","
-                                          "\"switchAccount\":true},\"more\":true}");
+                                          "\"policy\":\"B2C_1_x\",\"switchAccount\":true},\"more\":true}");
     agent_free(&agent);
 }
 

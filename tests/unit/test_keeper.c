@@ -41,6 +41,13 @@ static void what_is_written_is_read(void **state)
     assert_string_equal("", read.identity.subject);
     assert_string_equal("\xc3\xa4@x", read.identity.account);
     assert_true(read.unanswered && !read.uncertain && !read.sending && !read.steady);
+    assert_string_equal("", read.policy);
+    secret_unref(text);
+    credential_clear(&read);
+    (void)snprintf(credential.policy, sizeof(credential.policy), "B2C_1_stepup");
+    assert_int_equal(0, credential_write(&credential, &text));
+    assert_int_equal(0, credential_read(text, &read));
+    assert_string_equal("B2C_1_stepup", read.policy);
     secret_unref(text);
     credential_clear(&read);
     credential.sending = credential.steady = true;
@@ -78,7 +85,9 @@ static void what_is_no_sign_in(void **state)
                                         "{\"unanswered\":1}",
                                         "{\"account\":\"a\\u0000b\"}",
                                         "{\"issuer\":7}",
-                                        "{\"sender\":true}"};
+                                        "{\"sender\":true}",
+                                        "{\"policy\":7}",
+                                        "{\"policy\":\"../b\"}"};
     (void)state;
     for (size_t i = 0; i < ELEMENTS(texts); i++) {
         struct credential read;
