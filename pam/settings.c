@@ -12,25 +12,34 @@ enum kind { TEXT, PATH, LIST, NUMBER, FLAG };
 
 struct key {
     const char *name;
-    enum kind kind;
     size_t offset;
-    bool argument_only;
     const char *no, *yes; /* FLAG: its two words; TEXT: `yes` holds all words that it may be */
     uint64_t least, most; /* NUMBER */
+    enum kind kind;
+    bool argument_only;
 };
 
 #define AT(member) offsetof(struct settings, member)
-#define KEY(name, kind, member, ...)                                                                                   \
-    {                                                                                                                  \
-        name, kind, AT(member), false, __VA_ARGS__                                                                     \
-    }
 #define ARGUMENT(name, kind, member)                                                                                   \
     {                                                                                                                  \
-        name, kind, AT(member), true, NULL, NULL, 0, 0                                                                 \
+        name, AT(member), NULL, NULL, 0, 0, kind, true                                                                 \
     }
-#define TEXT_KEY(name, kind, member)          KEY(name, kind, member, NULL, NULL, 0, 0)
-#define FLAG_KEY(name, member, no, yes)       KEY(name, FLAG, member, no, yes, 0, 0)
-#define NUMBER_KEY(name, member, least, most) KEY(name, NUMBER, member, NULL, NULL, least, most)
+#define TEXT_KEY(name, kind, member)                                                                                   \
+    {                                                                                                                  \
+        name, AT(member), NULL, NULL, 0, 0, kind, false                                                                \
+    }
+#define FLAG_KEY(name, member, no, yes)                                                                                \
+    {                                                                                                                  \
+        name, AT(member), no, yes, 0, 0, FLAG, false                                                                   \
+    }
+#define WORD_KEY(name, member, words)                                                                                  \
+    {                                                                                                                  \
+        name, AT(member), NULL, words, 0, 0, TEXT, false                                                               \
+    }
+#define NUMBER_KEY(name, member, least, most)                                                                          \
+    {                                                                                                                  \
+        name, AT(member), NULL, NULL, least, most, NUMBER, false                                                       \
+    }
 
 /* pam_mltoken(8) describes each; tests/lint/check_man_keys.sh compares */
 static const struct key keys[] = {
@@ -56,7 +65,7 @@ static const struct key keys[] = {
     FLAG_KEY("cached", cached, "no", "yes"),
     TEXT_KEY("cached_profile", TEXT, cached_profile),
     TEXT_KEY("export", LIST, exports),
-    KEY("qr", TEXT, qr, NULL, "auto yes no", 0, 0),
+    WORD_KEY("qr", qr, "auto yes no"),
     FLAG_KEY("debug", debug, "no", "yes"),
 };
 _Static_assert(ELEMENTS(keys) <= 64, "struct settings has a bit for each");

@@ -12,7 +12,7 @@ sed -n '/^\.Ss Keys of every profile/,/^\.Ss Secrets/s/^\.It Ic //p' "$here/lib/
 diff -u "$folder/table" "$folder/page" >&2 || { echo "check_man_keys: agent/keys.c and mltoken.conf(5) differ" >&2; exit 1; }
 
 # the module's keys and its page
-sed -n 's/^ *\(ARGUMENT\|TEXT_KEY\|FLAG_KEY\|NUMBER_KEY\|KEY\)("\([a-z_]*\)".*/\2/p' "$here/pam/settings.c" | sort > "$folder/table"
+sed -n 's/^ *\(ARGUMENT\|TEXT_KEY\|FLAG_KEY\|NUMBER_KEY\|WORD_KEY\)("\([a-z_]*\)".*/\2/p' "$here/pam/settings.c" | sort > "$folder/table"
 sed -n '/^\.Sh KEYS/,/^\.Sh THE MAP/s/^\.It Ic //p' "$here/lib/man/pam_mltoken.8" | sort > "$folder/page"
 [ "$(wc -l < "$folder/table")" -ge 23 ] || { echo "check_man_keys: the module's keys were not understood" >&2; exit 1; }
 diff -u "$folder/table" "$folder/page" >&2 || { echo "check_man_keys: pam/settings.c and pam_mltoken(8) differ" >&2; exit 1; }
