@@ -411,10 +411,10 @@ static void one_word(pam_handle_t *pamh, const char *word)
     } else if (option(pamh, word, "wait", &value)) {
         enter_file = *value ? value : NULL;
     } else if (option(pamh, word, "fail", &value)) {
-        char *copy = strdup(value), *colon = strchr(copy, ':');
-        *colon = '\0';
-        failing = copy;
-        countdown = (int)strtol(colon + 1, NULL, 10);
+        static char call[32];
+        snprintf(call, sizeof(call), "%.*s", (int)strcspn(value, ":"), value);
+        failing = call;
+        countdown = (int)strtol(strchr(value, ':') + 1, NULL, 10);
     } else {
         phase(pamh, word);
     }
