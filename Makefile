@@ -342,4 +342,4 @@ uninstall:
 clean:
 	rm -rf build build-*
 
--include $(patsubst %.c,$(BUILD)/%.d,$(ALL_SRC))
+-include $(patsubst %.c,$(BUILD)/%.d,$(ALL_SRC)) $(IMPATIENT:.o=.d)
