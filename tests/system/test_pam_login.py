@@ -202,6 +202,19 @@ def test_a_user_of_the_system_says_nothing_about_whom_to_believe(setup, home):
     assert word == "fail" and fields["class"] == "config" and "root" in fields["text"]
 
 
+def test_a_client_secret_is_the_helpers_own_file(authority, home):
+    """As the manual page has it: no key of a group's opens it."""
+    authority.set_client("device-conf", auto_approve="alice")
+    secret = home.secret(authority.client("device-conf").secret)
+    write(home, person(authority, "device-conf", client_secret=secret))
+    assert owned(home, 987, 0)[1]["class"] == "config"
+    os.chown(secret[len("file:"):], 987, 0)
+    os.chmod(secret[len("file:"):], 0o400)
+    helper = Helper(home, "--max-wait", "60", user=987, group=987, extra_groups=[])
+    assert helper.done()["client_id"] == "device-conf"
+    helper.close()
+
+
 @pytest.mark.parametrize("args", [["--colour"], ["--claim"], ["--claim", "a b"], ["--claim", "A"], ["--claim", "x" * 59], ["--claim", ""], ["x"],
                                   ["--max-wait", "0"], ["--max-wait", "-1"], ["--max-wait", "3601"], ["--max-wait", "1x"], ["--max-wait", ""],
                                   ["--verification-host", ""], ["--verification-host", "x" * 254], ["--\u001b[2J"],
