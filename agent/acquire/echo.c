@@ -71,6 +71,17 @@ static void strike_string(struct words *words, json_object *string, struct span 
     (void)json_object_set_string_len(string, text.data, (int)text.length);
 }
 
+/* A code decides what is done: somebody's password may be "invalid_grant". */
+static bool is_code(const char *name, json_object *value)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
+    bool named = strcmp(name, "error") == 0 || strcmp(name, "suberror") == 0;
+    if (!named || !json_object_is_type(value, json_type_string))
+        return false;
+    size_t length = (size_t)json_object_get_string_len(value);
+    return length < LIMIT_CODE && strspn(json_object_get_string(value), letters) == length;
+}
+
 /* In each text below; as deep as the parser let it be. */
 static void strike_below(struct words *words, json_object *value, struct span word)
 {
@@ -81,8 +92,8 @@ static void strike_below(struct words *words, json_object *value, struct span wo
             strike_below(words, json_object_array_get_idx(value, i), word);
     } else if (json_object_is_type(value, json_type_object)) {
         json_object_object_foreach (value, name, member) {
-            (void)name;
-            strike_below(words, member, word);
+            if (!is_code(name, member))
+                strike_below(words, member, word);
         }
     }
 }

@@ -63,6 +63,16 @@ static void test_what_is_short_or_all_stars(void **state)
     strikes(&step, 400, "{\"error\":\"x\"}", NULL);
 }
 
+static void test_codes_stay(void **state)
+{
+    struct http_step step = step_with("https://a/token", "password=invalid_grant&username=alice");
+    (void)state;
+    strikes(&step, 400, "{\"error\":\"invalid_grant\",\"suberror\":\"invalid_grant\",\"more\":\"invalid_grant\"}",
+            "{\"error\":\"invalid_grant\",\"suberror\":\"invalid_grant\",\"more\":\"*************\"}");
+    strikes(&step, 400, "{\"error\":\"no invalid_grant\"}", "{\"error\":\"no *************\"}");
+    strikes(&step, 400, "{\"error\":{\"message\":\"invalid_grant\"}}", "{\"error\":{\"message\":\"*************\"}}");
+}
+
 static void test_headers(void **state)
 {
     struct http_step step = step_with("https://a/token", "scope=api");
@@ -99,6 +109,7 @@ int main(void)
         cmocka_unit_test(test_what_is_short_or_all_stars),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_codes_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
