@@ -61,32 +61,34 @@ def test_asks_again_after_a_quiet_while(guest):
 def test_what_the_helper_gets(guest):
     guest.config(map=guest.file("map"), profile="corp", verification_hosts="authority.example, other.example", max_wait=70)
     out = guest.file("told", "surroundings")
+    # the shell by itself: while it starts others, it is not as it was started
     guest.login(f"""
-        exec 9> {out}
-        printf '%s\\n' "$@" | tr '\\n' ' ' >&9; echo >&9
-        tr '\\0' '\\n' < /proc/$$/environ > {out}-environment; echo >&9; echo >&9
-        grep -E '^(Uid|Gid|Groups|NoNewPrivs|SigIgn|SigBlk|Umask)' /proc/$$/status >&9
-        grep -E '^Max core' /proc/$$/limits >&9
-        readlink /proc/$$/cwd >&9
-        exec 9>&-
-        ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]*\\) -> .*/fd \\1/p' >> {out}
+        for fd in /proc/self/fd/*; do [ ! -e "$fd" ] || fds="$fds ${{fd##*/}}"; done
+        while read -r row; do echo "$row"; done < /proc/self/status > {out}-status
+        while read -r row; do echo "$row"; done < /proc/self/limits > {out}-limits
+        echo "$*" > {out}-arguments; echo "$fds" > {out}-fds; pwd -P > {out}-folder
+        cat /proc/$$/environ > {out}-environment
         """ + GOOD)
-    run = guest.auth(env={"HTTPS_PROXY": "http://evil", "SSLKEYLOGFILE": "/tmp/keys", "LD_LIBRARY_PATH": "/tmp",
-                          "MLTOKEN_CONFIG": "/tmp/x", "TZ": ":/etc/shadow"})
+    kept = os.open("/dev/null", os.O_RDONLY)  # that the host itself was given
+    try:
+        run = guest.auth(env={"HTTPS_PROXY": "http://evil", "SSLKEYLOGFILE": "/tmp/keys", "LD_LIBRARY_PATH": "/tmp",
+                              "MLTOKEN_CONFIG": "/tmp/x", "TZ": ":/etc/shadow"}, pass_fds=[kept])
+    finally:
+        os.close(kept)
     assert run.codes == [SUCCESS]
-    text = guest.told("surroundings")
-    rows = text.splitlines()
-    assert rows[0].split() == ["--config", guest.file("pam.conf"), "--max-wait", "70", "--profile", "corp",
-                               "--verification-host", "authority.example", "--verification-host", "other.example"]
-    assert set(guest.told("surroundings-environment").split("\n")) - {""} <= ENVIRONMENT
-    status = dict(row.split(":\t", 1) for row in rows if ":\t" in row)
+    assert guest.told("surroundings-arguments").split() == [
+        "--config", guest.file("pam.conf"), "--max-wait", "70", "--profile", "corp", "--verification-host",
+        "authority.example", "--verification-host", "other.example"]
+    assert set(guest.told("surroundings-environment").strip("\0").split("\0")) <= ENVIRONMENT
+    status = dict(row.split(":", 1) for row in guest.told("surroundings-status").splitlines())
     assert status["Uid"].split() == [str(guest.uid)] * 4
     assert status["Groups"].split() == [] if ROOT else True
-    assert status["NoNewPrivs"] == "1" and int(status["SigIgn"], 16) == 0 and int(status["SigBlk"], 16) == 0
-    assert status["Umask"] == "0077"
-    assert any(row.split()[:6] == ["Max", "core", "file", "size", "0", "0"] for row in rows)
-    assert "/" in rows
-    assert {row for row in rows if row.startswith("fd ")} <= {"fd 0", "fd 1", "fd 2", "fd 10"}  # 10: its own script
+    assert status["NoNewPrivs"].split() == ["1"] and int(status["SigIgn"], 16) == 0 and int(status["SigBlk"], 16) == 0
+    assert status["Umask"].split() == ["0077"] and int(status["CapEff"], 16) == 0
+    core, = [row for row in guest.told("surroundings-limits").splitlines() if row.startswith("Max core")]
+    assert core.split()[4:6] == ["0", "0"]
+    assert guest.told("surroundings-folder") == "/\n"
+    assert set(guest.told("surroundings-fds").split()) <= {"0", "1", "2", "10"}  # 10: its own script
 
 
 @pytest.mark.skipif(not ROOT, reason="makes a file setuid root")
