@@ -79,6 +79,18 @@ def test_a_wrong_password_is_sent_once(authority, home, start_agent, mltoken, ba
     assert authority.count("token") == 1
 
 
+def test_another_password_in_the_file_is_sent(authority, home, start_agent, mltoken):
+    authority.set_user("alice", password="another")
+    home.config({"p": typed(authority, home)})
+    start_agent()
+    for _ in range(3):
+        mltoken("get", "p").failed(5)
+    assert authority.count("token") == 1
+    home.secret("another", "password")
+    mltoken("get", "p").ok()
+    assert authority.count("token") == 2
+
+
 def test_a_second_factor_is_said(authority, home, start_agent, mltoken):
     authority.set_user("alice", second_factor=True)
     home.config({"p": typed(authority, home, authority=authority.http + "/c0470500-0000-4000-8000-00000000c050/v2.0",
