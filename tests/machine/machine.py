@@ -1,45 +1,17 @@
 """The booted machine: what is run in it, as root, as an account, or in a session of a person."""
 
-import dataclasses
+import functools
 import json
 import os
 import subprocess
 import time
 
+import outcome  # of the system tests
+from outcome import Result
+
 PATIENCE = 120  # the end of patience, never a measurement
-
-
-def wait_until(check, timeout=PATIENCE, step=0.1):
-    """Waits until check() is true; returns its value, or fails."""
-    end = time.monotonic() + timeout
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout} s: {getattr(check, '__doc__', None) or check}")
-        time.sleep(step)
-
-
-@dataclasses.dataclass
-class Result:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self):
-        return json.loads(self.out)
-
-    def ok(self):
-        assert self.code == 0, f"exit {self.code}: {self.out!r} {self.err!r}"
-        return self
-
-    def failed(self, code):
-        assert self.code == code, f"exit {self.code}, not {code}: {self.out!r} {self.err!r}"
-        assert self.out == ""
-        return self.err
+# each look is a program that is executed in the machine
+wait_until = functools.partial(outcome.wait_until, timeout=PATIENCE, step=0.1)
 
 
 class Machine:

@@ -1,6 +1,5 @@
 """What the system tests share: a home of their own, the agent, the command, and a raw client of the socket."""
 
-import dataclasses
 import json
 import os
 import re
@@ -11,30 +10,19 @@ import subprocess
 import tempfile
 import time
 
+import outcome
+from outcome import PATIENCE, wait_until
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ.get("MLTOKEN_BUILD", os.path.join(ROOT, "build")))
 INTERFACE = "org.mltoken.agent"
 SANITIZER = re.compile(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|MemorySanitizer|UndefinedBehaviorSanitizer|"
                        r"runtime error:)")
-# Waits are ends of patience, never measurements: no test may depend on the machine being quick.
-PATIENCE = 60
 
 
 def program(name):
     return os.path.join(BUILD, name)
-
-
-def wait_until(check, timeout=PATIENCE, step=0.02):
-    """Waits until check() is true; returns its value, or fails."""
-    end = time.monotonic() + timeout
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout} s: {getattr(check, '__doc__', None) or check}")
-        time.sleep(step)
 
 
 def rests(count, seconds=2.5):
@@ -64,27 +52,13 @@ def in_a_row(connection, profile, seconds=4):
     return time.monotonic() - began, found
 
 
-@dataclasses.dataclass
-class Result:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self):
-        return json.loads(self.out)
-
-    def ok(self):
-        assert self.code == 0, f"exit {self.code}: {self.err}"
-        return self
+class Result(outcome.Result):
+    """What the command did: it says what failed in one line."""
 
     def failed(self, code):
-        """Exit code as said, nothing on stdout, one line on stderr (which is returned)."""
-        assert self.code == code, f"exit {self.code}, not {code}: {self.out!r} {self.err!r}"
-        assert self.out == ""
-        assert self.err.endswith("\n") and self.err.count("\n") == 1, f"not one line: {self.err!r}"
-        return self.err
+        err = super().failed(code)
+        assert err.endswith("\n") and err.count("\n") == 1, f"not one line: {err!r}"
+        return err
 
 
 def service(authority, home, client="svc", secret=None, base=None, **more):
