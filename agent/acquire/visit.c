@@ -16,15 +16,6 @@ static bool is_name(struct span text)
     return text.length > 0;
 }
 
-static struct span trim(struct span text)
-{
-    for (; text.length > 0 && (text.data[0] == ' ' || text.data[0] == '\t'); text.length--)
-        text.data++;
-    while (text.length > 0 && (text.data[text.length - 1] == ' ' || text.data[text.length - 1] == '\t'))
-        text.length--;
-    return text;
-}
-
 static bool is_named(struct span name, const char *text)
 {
     return name.length == strlen(text) && strncasecmp(name.data, text, name.length) == 0;
@@ -44,7 +35,7 @@ static int take_header(struct visit *visit, struct span line)
     struct span name = {line.data, colon ? (size_t)(colon - line.data) : 0};
     if (!is_name(name))
         return -EBADMSG;
-    struct span value = trim((struct span){colon + 1, line.length - name.length - 1});
+    struct span value = span_trim((struct span){colon + 1, line.length - name.length - 1});
     if (is_named(name, "Host"))
         return put_once(&visit->host, value);
     if (is_named(name, "Cookie"))
@@ -113,7 +104,7 @@ bool visit_has_cookie(const struct visit *visit, const char *name, const char *v
     while (rest.length > 0) {
         const char *end = memchr(rest.data, ';', rest.length);
         size_t length = end ? (size_t)(end - rest.data) : rest.length;
-        struct span pair = trim((struct span){rest.data, length});
+        struct span pair = span_trim((struct span){rest.data, length});
         const char *equals = pair.length ? memchr(pair.data, '=', pair.length) : NULL;
         size_t cut = equals ? (size_t)(equals - pair.data) : 0;
         if (equals && span_equals((struct span){pair.data, cut}, span_of(name)))

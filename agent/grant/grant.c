@@ -35,11 +35,6 @@ const char *const *grant_names(size_t *ret_count)
     return names;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
 bool answer_header(const struct answer *answer, const char *name, struct span *ret)
 {
     size_t length = strlen(name);
@@ -49,11 +44,7 @@ bool answer_header(const struct answer *answer, const char *name, struct span *r
         size_t line = end ? (size_t)(end - rest.data) : rest.length;
         if (line > length && rest.data[length] == ':' && strncasecmp(rest.data, name, length) == 0) {
             struct span value = {rest.data + length + 1, line - length - 1};
-            for (; value.length > 0 && is_blank(value.data[0]); value.length--)
-                value.data++;
-            while (value.length > 0 && is_blank(value.data[value.length - 1]))
-                value.length--;
-            *ret = value;
+            *ret = span_trim(value);
             return true;
         }
         size_t taken = end ? line + 1 : line;

@@ -14,7 +14,6 @@ static const struct identity_way ways[] = {
         .title = "Service Fabric",
         .marks = {"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"},
         .endpoint = "IDENTITY_ENDPOINT",
-        .path = "",
         .version = "2019-07-01-preview",
         .header = "Secret",
         .secret = "IDENTITY_HEADER",
@@ -26,7 +25,6 @@ static const struct identity_way ways[] = {
         .title = "App Service",
         .marks = {"IDENTITY_ENDPOINT", "IDENTITY_HEADER"},
         .endpoint = "IDENTITY_ENDPOINT",
-        .path = "",
         .version = "2019-08-01",
         .header = "X-IDENTITY-HEADER",
         .secret = "IDENTITY_HEADER",
@@ -39,7 +37,6 @@ static const struct identity_way ways[] = {
         .title = "Azure ML compute",
         .marks = {"MSI_ENDPOINT", "MSI_SECRET", "DEFAULT_IDENTITY_CLIENT_ID"},
         .endpoint = "MSI_ENDPOINT",
-        .path = "",
         .version = "2017-09-01",
         .header = "secret",
         .secret = "MSI_SECRET",
@@ -52,7 +49,6 @@ static const struct identity_way ways[] = {
         .title = "App Service (2017-09-01)",
         .marks = {"MSI_ENDPOINT", "MSI_SECRET"},
         .endpoint = "MSI_ENDPOINT",
-        .path = "",
         .version = "2017-09-01",
         .header = "secret",
         .secret = "MSI_SECRET",
@@ -66,7 +62,6 @@ static const struct identity_way ways[] = {
         .marks = {"IDENTITY_ENDPOINT", "IMDS_ENDPOINT"},
         .endpoint = "IDENTITY_ENDPOINT",
         .usual = "http://localhost:40342" METADATA_PATH,
-        .path = "",
         .version = "2020-06-01",
         .metadata = true,
         .alone = OWN_IDENTITY,
@@ -76,7 +71,6 @@ static const struct identity_way ways[] = {
         .title = "Cloud Shell",
         .marks = {"MSI_ENDPOINT"},
         .endpoint = "MSI_ENDPOINT",
-        .path = "",
         .metadata = true,
         .post = true,
         .alone = "gives tokens of the person who opened it",
@@ -185,12 +179,13 @@ int identity_way_address(const struct identity_way *way, environment_fn *environ
     struct span value = identity_value(environment, way->endpoint);
     if (value.length == 0 && way->usual)
         value = span_of(way->usual);
-    while (*way->path && value.length > 0 && value.data[value.length - 1] == '/')
+    while (way->path && value.length > 0 && value.data[value.length - 1] == '/')
         value.length--;
     if (value.length == 0 || memchr(value.data, '\0', value.length))
         return -EINVAL;
     buffer_append(ret, value.data, value.length);
-    buffer_text(ret, way->path);
+    if (way->path)
+        buffer_text(ret, way->path);
     if (buffer_error(ret))
         return buffer_error(ret) == -EMSGSIZE ? -EINVAL : buffer_error(ret);
     return is_local(ret->data) && (!way->thumbprint || strncmp(ret->data, "https:", 6) == 0) ? 0 : -EINVAL;

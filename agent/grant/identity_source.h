@@ -22,7 +22,7 @@ struct identity_way {
     const char *marks[3];        /* the variables by which it is known; none: only by what comes after the others */
     const char *endpoint;        /* the variable with its address ... */
     const char *usual;           /* ... and what it is without; NULL: the variable is needed */
-    const char *path;            /* behind the address; "" */
+    const char *path;            /* behind the address; NULL: nothing */
     const char *version;         /* api-version; NULL: none */
     const char *header, *secret; /* the header and the variable of its secret; NULL: none */
     const char *thumbprint;      /* the variable of its certificate's; NULL: none */

@@ -44,19 +44,10 @@ static int decode(struct span text, char **ret)
     return *ret ? 0 : -ENOMEM;
 }
 
-static struct span trim(struct span text)
-{
-    for (; text.length > 0 && (text.data[0] == ' ' || text.data[0] == '\t'); text.length--)
-        text.data++;
-    while (text.length > 0 && (text.data[text.length - 1] == ' ' || text.data[text.length - 1] == '\t'))
-        text.length--;
-    return text;
-}
-
 /* The part between ? and #. */
 static struct span query_of(struct span text)
 {
-    text = trim(text);
+    text = span_trim(text);
     const char *mark = text.length ? memchr(text.data, '?', text.length) : NULL;
     if (mark) {
         text.length -= (size_t)(mark + 1 - text.data);

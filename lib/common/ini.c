@@ -41,15 +41,6 @@ static const char *check_bytes(struct span line)
     return NULL;
 }
 
-static struct span trim(struct span text)
-{
-    while (text.length > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text.data++, text.length--;
-    while (text.length > 0 && (text.data[text.length - 1] == ' ' || text.data[text.length - 1] == '\t'))
-        text.length--;
-    return text;
-}
-
 static bool bad(struct ini_item *item, const char *problem)
 {
     item->kind = INI_BAD;
@@ -60,7 +51,7 @@ static bool bad(struct ini_item *item, const char *problem)
 /* Reads one line, without its end: false when there is nothing on it. */
 static bool read_line(struct span line, struct ini_item *item)
 {
-    struct span text = trim(line);
+    struct span text = span_trim(line);
     item->opens = text.length > 0 && text.data[0] == '[';
     if (line.length > LIMIT_CONFIG_LINE)
         return bad(item, "the line is longer than 4096 bytes; shorten it");
@@ -73,15 +64,15 @@ static bool read_line(struct span line, struct ini_item *item)
         if (text.data[text.length - 1] != ']')
             return bad(item, "a section is one name in brackets alone on its line: [profile NAME]");
         item->kind = INI_SECTION;
-        item->name = trim((struct span){text.data + 1, text.length - 2});
+        item->name = span_trim((struct span){text.data + 1, text.length - 2});
         return true;
     }
     const char *equals = memchr(text.data, '=', text.length);
     if (!equals)
         return bad(item, "is neither [section], nor key = value, nor a comment; a value cannot go on in the next line");
     size_t before = (size_t)(equals - text.data);
-    item->name = trim((struct span){text.data, before});
-    item->value = trim((struct span){equals + 1, text.length - before - 1});
+    item->name = span_trim((struct span){text.data, before});
+    item->value = span_trim((struct span){equals + 1, text.length - before - 1});
     item->kind = INI_PAIR;
     if (item->name.length == 0)
         return bad(item, "there is no key before the =; write key = value");

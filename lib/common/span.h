@@ -25,6 +25,17 @@ static inline struct span span_of(const char *text)
     return (struct span){.data = text, .length = text ? strlen(text) : 0};
 }
 
+/* Without the blanks at both ends: spaces, tabs, and the return before a line's end. */
+static inline struct span span_trim(struct span text)
+{
+    static const char blanks[] = {' ', '\t', '\r'};
+    while (text.length > 0 && memchr(blanks, text.data[0], sizeof(blanks)))
+        text.data++, text.length--;
+    while (text.length > 0 && memchr(blanks, text.data[text.length - 1], sizeof(blanks)))
+        text.length--;
+    return text;
+}
+
 static inline bool span_equals(struct span a, struct span b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
