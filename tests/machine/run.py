@@ -9,6 +9,7 @@ scripted authority, which runs beside the machine, is the only thing on its 127.
 Arguments go to pytest (for example: make machine MACHINE="-k journal"). The last line counts: "N passed, N failed"."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -18,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -80,6 +82,17 @@ def mount(*args):
     subprocess.run(["mount", *args], check=True)
 
 
+def gone(folder):
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            os.rmdir(folder)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            raise
+    return True
+
+
 @contextlib.contextmanager
 def own_cgroup():
     """One of our own for the machine, where the kernel's are writable: nspawn makes others in it, and leaves them."""
@@ -98,8 +111,10 @@ def own_cgroup():
     yield
     if path:
         (parent / "cgroup.procs").write_text("0")
+        end = time.monotonic() + 30
         for folder, _, _ in os.walk(path, topdown=False):
-            os.rmdir(folder)
+            while not gone(folder) and time.monotonic() < end:  # what was killed may still be ending
+                time.sleep(0.05)
 
 
 def install(root):

@@ -34,6 +34,7 @@ cp -a /etc "$top/etc"
 cp -a "$security" "$top/security"
 mkdir -m 0755 "$top/home" "$top/run" "$top/log" "$top/dev" "$top/local" "$top/dev/shm"
 mkdir -m 0700 "$top/roots"
+mkdir -m 1777 "$top/tmp"
 for name in null zero full random urandom tty; do
     : > "$top/dev/$name"; mount --bind "/dev/$name" "$top/dev/$name"
 done
@@ -47,6 +48,7 @@ mount --bind "$top/run" /run
 mount --bind "$top/log" /var/log
 mount --bind "$top/local" /usr/local
 mount --rbind "$top/dev" /dev
+mount --bind "$top/tmp" /tmp
 ip link set lo up
 exec /usr/bin/python3 -c 'import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -239,9 +241,9 @@ class Place(Net):
         return process
 
     def terminal(self, *args, user=None, env=None, timeout=60):
-        """On a pseudoterminal of its own, which is the controlling one of the program."""
-        command = [*self.prefix(user, terminal=True), *args]
-        child = pexpect.spawn(command[0], command[1:], env=self.env(**(env or {})), timeout=timeout, encoding="utf-8",
+        """On a pseudoterminal of its own, which is the controlling one of the program; `env` is the program's alone."""
+        command = [*self.prefix(user, terminal=True), *(["/usr/bin/env", *(f"{k}={v}" for k, v in env.items())] if env else []), *args]
+        child = pexpect.spawn(command[0], command[1:], env=self.env(), timeout=timeout, encoding="utf-8",
                               codec_errors="backslashreplace", dimensions=(50, 200))
         child.delaybeforesend = None
         self.running.append(child)
