@@ -9,16 +9,22 @@
 
 void flight_start_next(struct holder *holder)
 {
-    bool busy = holder->moving;
+    bool busy = holder->moving, importing = false;
     if (holder->flights && holder->flights->conductor->locked)
         return;
-    for (struct flight *flight = holder->flights; flight; flight = flight->next)
-        busy |= flight->serial && flight->running;
     for (struct flight *flight = holder->flights; flight; flight = flight->next) {
-        if (flight->running || (flight->serial && busy))
+        busy |= flight->serial && flight->running;
+        importing |= flight->op == GRANT_IMPORT && flight->running;
+    }
+    for (struct flight *flight = holder->flights; flight; flight = flight->next) {
+        bool import = flight->op == GRANT_IMPORT;
+        if (flight->running || (flight->serial && busy) || (import && importing))
             continue;
+        if (import && flight->profile == holder->profile) /* the one before may have been the first sign-in */
+            flight->generation = holder->generation;
         flight->running = true;
         busy |= flight->serial;
+        importing |= import;
         task_start(flight->conductor->loop, &flight->task, recheck_begin, flight);
     }
 }

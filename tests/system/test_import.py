@@ -165,7 +165,7 @@ def test_another_issuer(setup, authority, varlink, mltoken, issuer):
     brought = sign_in(authority)
     own = brought["issuer"]
     wrong = {"other": "https://evil.example", "slash": own + "/", "case": own.replace("oidc", "OIDC"), "tail": own[:-1]}
-    denied(varlink, "another issuer", brought, issuer=wrong[issuer])
+    denied(varlink, "another issuer than the profile's", brought, issuer=wrong[issuer])
     nothing_came_of_it(authority, mltoken)
 
 
@@ -323,6 +323,20 @@ def test_not_many_at_once(setup, authority, varlink):
         waiting[4].reply()
     authority.release("jwks")
     assert waiting[0].reply() == {}
+
+
+def test_several_sessions_at_once(setup, authority, varlink, mltoken):
+    """Of one person: each is taken, one after the other, and the last one counts."""
+    sessions = [sign_in(authority) for _ in range(4)]
+    authority.fault("jwks", hold=True, times=1)
+    waiting = [varlink() for _ in sessions]
+    for connection, brought in zip(waiting, sessions):
+        connection.send("Import", brought)
+    assert authority.wait_for("jwks")
+    authority.release("jwks")
+    assert [connection.reply() for connection in waiting] == [{}] * 4
+    mltoken("get", "me", "--refresh").ok()
+    assert authority.requests("token", grant="refresh_token")[0].form["refresh_token"] == sessions[-1]["refreshToken"]
 
 
 # ---- settings that change, people who come and go meanwhile
