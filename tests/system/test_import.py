@@ -472,7 +472,7 @@ def test_an_agent_that_ends_forgets_it(shut, session, authority, varlink, mltoke
 def test_logout_of_a_lodger(shut, session, authority, varlink, mltoken):
     brought = sign_in(authority)
     varlink().call("Import", **brought)
-    assert os.geteuid() != 0 or shut.memory_has(brought["refreshToken"].encode()[8:40])
+    assert SANITIZED or shut.memory_has(brought["refreshToken"].encode()[8:40])
     mltoken("logout", "me").ok()
     assert not lodges(mltoken)
     assert [r.form["token"] for r in authority.requests("revoke")] == [brought["refreshToken"]]
