@@ -297,6 +297,17 @@ def test_no_claim_stands_in_for_another(guest):
     assert guest.auth().codes == [AUTH_ERR]
 
 
+def test_the_sign_in_of_one_is_not_for_another(guest):
+    """alice proves that she is alice, and asks for bob."""
+    guest.map(f"{ISSUER} sub:alice-1 daemon", f"{ISSUER} sub:bob-1 {guest.user}")
+    run = guest.auth()
+    assert run.codes == [AUTH_ERR] and "does not let alice-1 of " + ISSUER in run.log
+    guest.service(rate="no")
+    for name in (guest.user + "x", guest.user[:-1], guest.user.upper()):
+        guest.map(f"{ISSUER} sub:alice-1 {name}")
+        assert guest.auth().codes == [AUTH_ERR], name
+
+
 def test_entra_is_tenant_and_object(guest):
     guest.service(rate="no")
     guest.map("# tenant and object", f"{ISSUER} tid:t-1,oid:o-1 {guest.user}")
