@@ -213,7 +213,7 @@ def test_refuses_at_the_deadline(guest, script):
 def test_an_enter_after_the_deadline_comes_too_late(guest):
     """Nobody may have been watching the terminal since."""
     guest.config(map=guest.file("map"), max_wait=2)
-    guest.login(GOOD + f"(sleep 3; touch {guest.file('told', 'late')}) >/dev/null 2>&1 &\n")
+    guest.login(say(prompt(), done()) + f"(sleep 3; touch {guest.file('told', 'late')}) >/dev/null 2>&1 &\n")
     assert guest.auth("wait=" + guest.file("told", "late")).codes == [AUTH_ERR]
 
 
