@@ -44,7 +44,7 @@ static bool set(char *to, size_t size, const char *name, const char *value)
 /* HOME, USER, LOGNAME, PATH, and the runtime directory if it is ours. */
 static int surround(struct surroundings *ret)
 {
-    char text[PATH_MAX + 1024];
+    char text[PATH_MAX + 1024], runtime[NAME_MAX];
     struct passwd entry, *found = NULL;
     struct stat st;
     if (getpwuid_r(getuid(), &entry, text, sizeof(text), &found) != 0 || !found)
@@ -53,9 +53,9 @@ static int surround(struct surroundings *ret)
         !set(ret->user, sizeof(ret->user), "USER", entry.pw_name) ||
         !set(ret->logname, sizeof(ret->logname), "LOGNAME", entry.pw_name))
         return -ENAMETOOLONG;
-    (void)snprintf(ret->runtime, sizeof(ret->runtime), "XDG_RUNTIME_DIR=/run/user/%lu", (unsigned long)getuid());
-    const char *runtime = strchr(ret->runtime, '/');
-    bool own = lstat(runtime, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid();
+    (void)snprintf(runtime, sizeof(runtime), "/run/user/%lu", (unsigned long)getuid());
+    bool own = set(ret->runtime, sizeof(ret->runtime), "XDG_RUNTIME_DIR", runtime) && lstat(runtime, &st) == 0 &&
+               S_ISDIR(st.st_mode) && st.st_uid == getuid();
     size_t n = 0;
     ret->variables[n++] = ret->home;
     ret->variables[n++] = ret->user;

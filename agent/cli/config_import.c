@@ -150,8 +150,10 @@ static int read_input(const char *path, struct buffer *to)
 {
     _cleanup_close_ int opened = -1;
     int fd = STDIN_FILENO;
-    if (path && strcmp(path, "-") != 0)
-        fd = opened = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (path && strcmp(path, "-") != 0) {
+        opened = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        fd = opened;
+    }
     if (fd < 0) {
         char shown[LIMIT_URL];
         text_clean_into(shown, sizeof(shown), span_of(path));

@@ -125,7 +125,7 @@ static void tell(struct pam_visit *visit, const struct line *line)
 void pam_check_authority(struct pam_visit *visit)
 {
     _cleanup_line_ struct line line = {0};
-    struct helper helper;
+    struct helper helper = {.pid = -1, .in = -1, .out = -1};
     int status;
     if (!visit->known)
         return;

@@ -134,6 +134,13 @@ static size_t count_fields(struct span text)
     return count;
 }
 
+static int make_room(struct span text, struct line *line)
+{
+    line->bytes = malloc(text.length + 1);
+    line->fields = calloc(count_fields(text) + 1, sizeof(*line->fields));
+    return line->bytes && line->fields ? 0 : -ENOMEM;
+}
+
 int line_parse(struct span text, struct line *ret)
 {
     if (text.length > LIMIT_LINE)
@@ -141,17 +148,16 @@ int line_parse(struct span text, struct line *ret)
     if (text.length == 0 || text.data[text.length - 1] == ' ' || memchr(text.data, '\0', text.length))
         return -EBADMSG;
     _cleanup_line_ struct line line = {.length = text.length};
-    line.bytes = malloc(text.length + 1);
-    line.fields = calloc(count_fields(text) + 1, sizeof(*line.fields));
-    if (!line.bytes || !line.fields)
-        return -ENOMEM;
+    int r = make_room(text, &line);
+    if (r < 0)
+        return r;
     memcpy(line.bytes, text.data, text.length);
     line.bytes[text.length] = '\0';
     struct span rest = {line.bytes, text.length}, word = cut(&rest, ' ');
     if (!word_sound(word))
         return -EBADMSG;
     line.word = word.data;
-    int r = read_fields(rest, &line);
+    r = read_fields(rest, &line);
     if (r < 0)
         return r;
     *ret = line;
