@@ -82,7 +82,7 @@ static int start(const struct pam_visit *visit, struct helper *ret)
     close(out[1]);
     ret->in = in[1];
     ret->out = out[0];
-    return ret->pid < 0 ? -errno : 0;
+    return ret->pid < 0 ? -EAGAIN : 0;
 }
 
 /* Its first line: 1; 0: it ended or said nothing in time. */
@@ -130,7 +130,7 @@ void pam_check_authority(struct pam_visit *visit)
     if (!visit->known)
         return;
     int r = start(visit, &helper);
-    if (r < 0) {
+    if (r < 0 || helper.pid <= 0) {
         pam_say(visit, PAM_BAD, "mltoken-pam-login cannot be started: %s", strerror(-r));
         return;
     }

@@ -120,15 +120,16 @@ static void check_profile(struct pam_visit *visit, const char *home)
 
 static void check_socket(struct pam_visit *visit, const char *home)
 {
+    char target[PAM_PATH]; /* only whether there is one */
     static const char unit[] = "systemd/user/sockets.target.wants/mltoken-agent.socket";
     char path[PAM_PATH], where[PAM_PATH];
     (void)snprintf(path, sizeof(path), "/etc/%s", unit);
     pam_path(visit, path, where);
-    bool enabled = access(where, F_OK) == 0 || (errno == ENOENT && readlink(where, path, sizeof(path)) > 0);
+    bool enabled = access(where, F_OK) == 0 || (errno == ENOENT && readlink(where, target, sizeof(target)) > 0);
     if (!enabled && home) {
         (void)snprintf(path, sizeof(path), "%s/.config/%s", home, unit);
         pam_path(visit, path, where);
-        enabled = readlink(where, path, sizeof(path)) > 0;
+        enabled = readlink(where, target, sizeof(target)) > 0;
     }
     if (enabled)
         pam_say(visit, PAM_FINE, "systemd starts agents when they are needed (mltoken-agent.socket)");

@@ -21,6 +21,9 @@ struct call {
     int64_t began_ms; /* CLOCK_BOOTTIME */
     bool more, oneway;
     bool waited; /* no token was there to be handed out at once */
+    bool watching;
+    bool remote;  /* show: the authority is asked */
+    bool revoked; /* logout: of one at least */
     /* goes on when what was sent has been read, or after a yield; NULL: waits for something else */
     void (*resumed)(void *call);
     struct admission *admission; /* of a guarded profile */
@@ -30,13 +33,11 @@ struct call {
     struct request request;
     struct waiter waiter;
     struct watcher watcher;
-    bool watching;
     struct login login;
     struct logout logout;
     struct rotation rotation;
     struct import import;
     struct inspection inspection;
-    bool remote; /* show: the authority is asked */
     struct verification *verification;
     struct errand *errand;
     struct lock_call lock;
@@ -44,7 +45,6 @@ struct call {
     char **names;         /* logout: those that are left */
     size_t name_count;
     size_t position; /* list: the next profile */
-    bool revoked;
 };
 
 /* Begins the call that a whole message holds: 0, or -EBADMSG when it is garbage and the connection is to be closed. */
