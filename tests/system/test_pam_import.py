@@ -507,12 +507,14 @@ def test_nobody_looks_into_it(guest):
     process = subprocess.Popen(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copy],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=guest.home.env())
 
-    def dumpable():
-        with open(f"/proc/{process.pid}/limits", encoding="ascii") as f:
-            return re.search(r"Max core file size\s+(\d+|unlimited)", f.read())[1]
+    def closed():
+        """It is the program itself by now, and its files in /proc are root's."""
+        with open(f"/proc/{process.pid}/comm", encoding="ascii") as f, open(f"/proc/{process.pid}/limits", encoding="ascii") as g:
+            program_name, core = f.read().strip(), re.search(r"Max core file size\s+(\S+)\s+(\S+)", g.read())
+        return program_name == "mltoken-pam-imp" and core.groups() == ("0", "0") and \
+            os.stat(f"/proc/{process.pid}/environ").st_uid == 0
 
-    wait_until(lambda: dumpable() == "0")
-    assert os.stat(f"/proc/{process.pid}/environ").st_uid == 0
+    wait_until(closed)
     process.stdin.close()
     process.wait(PATIENCE)
     process.stdout.close()
