@@ -244,8 +244,10 @@ def test_a_record_of_another_user_service_boot_or_time(place, record, agent_of):
 
     open_session(place, "mlt-bob", handle).ok()
     assert not place.exists(f"{SPOOL}/{handle}") and not has_token(place, "mlt-bob"), "it is gone, for nothing"
+    wait_until(lambda: place.log.text().count("another user, service or boot") == 1)  # the module says so, before anybody else could
     put_back(place, handle, text)
     open_session(place, "mlt-alice", handle, "login").ok()
+    wait_until(lambda: place.log.text().count("another user, service or boot") == 2)
     for new in (changed("boot_id", "0" * 8 + "-0000-0000-0000-" + "0" * 12), changed("boottime_ms", "1"), changed("boottime_ms", str(2**53)),
                 changed("boottime_ms", "-5"), changed("uid", "2002"), changed("version", "2"), text.replace("record ", "recor ", 1),
                 text.split("\n", 1)[1], "", "\n\n", "x" * 300_000, text.replace(" uid=", " uid=MA uid=", 1)):
