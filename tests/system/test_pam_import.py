@@ -508,11 +508,12 @@ def test_nobody_looks_into_it(guest):
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=guest.home.env())
 
     def closed():
-        """It is the program itself by now, and its files in /proc are root's."""
+        """It is the program itself by now, and its files in /proc are root's, as those of all that have ended are."""
+        assert process.poll() is None
         with open(f"/proc/{process.pid}/comm", encoding="ascii") as f, open(f"/proc/{process.pid}/limits", encoding="ascii") as g:
             program_name, core = f.read().strip(), re.search(r"Max core file size\s+(\S+)\s+(\S+)", g.read())
-        return program_name == "mltoken-pam-imp" and core.groups() == ("0", "0") and \
-            os.stat(f"/proc/{process.pid}/environ").st_uid == 0
+        owner = os.stat(f"/proc/{process.pid}/environ").st_uid
+        return program_name == "mltoken-pam-imp" and core.groups() == ("0", "0") and owner == 0 and process.poll() is None
 
     wait_until(closed)
     process.stdin.close()
