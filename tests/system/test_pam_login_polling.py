@@ -82,9 +82,9 @@ def test_the_deadline_of_one_that_hangs(authority, home, login, endpoint):
 
 # ---- intervals ----
 
-INTERVALS = {"told": ({"interval": 2}, (1.9, 4)), "untold": ({"interval": None}, (4.9, 8)), "zero": ({"interval": 0}, (0.9, 8)),
-             "negative": ({"interval": -5}, (0.9, 8)), "text": ({"interval": "2"}, (1.9, 4)), "no-number": ({"interval": "soon"}, (4.9, 8)),
-             "list": ({"interval": [1]}, (4.9, 8)), "slow": ({"interval": 1, "device_script": ["slow_down"]}, (0.9, 3))}
+INTERVALS = {"told": ({"interval": 2}, (1.9, 4.8)), "untold": ({"interval": None}, (4.9, 30)), "zero": ({"interval": 0}, (0.9, 30)),
+             "negative": ({"interval": -5}, (0.9, 30)), "text": ({"interval": "2"}, (1.9, 4.8)), "no-number": ({"interval": "soon"}, (4.9, 30)),
+             "list": ({"interval": [1]}, (4.9, 30)), "slow": ({"interval": 1, "device_script": ["slow_down"]}, (0.9, 5.8))}
 
 
 def test_intervals(authority, home, login):
@@ -173,7 +173,7 @@ def test_name_servers_that_do_not_answer(authority, home, login):
     time.sleep(0.5)
     began = time.monotonic()
     helper.process.stdin.close()
-    assert helper.gone() == 1 and time.monotonic() - began < 3
+    assert helper.gone() == 1 and time.monotonic() - began < 8
     assert "name was not resolved" in unreached.fail("unreachable")
 
 
