@@ -25,7 +25,7 @@ class Gate:
 
     def __init__(self, machine, authority):
         self.machine, self.authority, self.pages = machine, authority, Pages(authority)
-        self.debian = {}
+        self.debian, self.opened = {}, []
         self._once()
 
     def _once(self):
@@ -57,6 +57,7 @@ class Gate:
         child = pexpect.spawn("nsenter", [f"--target={self.machine.leader}", "--all", "--wd=/", *words], timeout=60, encoding="utf-8",
                               codec_errors="backslashreplace", dimensions=(50, 200), env={"PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8"})
         child.delaybeforesend = None
+        self.opened.append(child)
         return Person(self.pages, child)
 
     def terminal(self, command):
@@ -88,7 +89,9 @@ def gate_of_module(machine, authority_of_session):
 @pytest.fixture
 def gate(gate_of_module, authority):
     gate_of_module.configure()
-    return gate_of_module
+    yield gate_of_module
+    while gate_of_module.opened:  # the machine's systemd does not know them, and would wait for them at its end
+        gate_of_module.opened.pop().close(force=True)
 
 
 @pytest.fixture(autouse=True)
