@@ -15,11 +15,12 @@
 #define JOURNAL    "/run/systemd/journal/socket"
 #define EVENT      "MLTOKEN_EVENT=token-handed-out"
 #define DENIED     "MLTOKEN_EVENT=token-denied" /* of one field, any of the values */
-#define FIELDS                                                                                                         \
-    "--output-fields=MLTOKEN_PROFILE,MLTOKEN_PID,MLTOKEN_EXE,MLTOKEN_APPLICATION,MLTOKEN_SOURCE,MLTOKEN_COUNT,"        \
-    "MLTOKEN_REASON,MESSAGE"
 
 enum { USUAL_LINES = 100 };
+
+/* of an event, what is shown of it */
+static const char fields[] = "--output-fields=MLTOKEN_PROFILE,MLTOKEN_PID,MLTOKEN_EXE,MLTOKEN_APPLICATION,"
+                             "MLTOKEN_SOURCE,MLTOKEN_COUNT,MLTOKEN_REASON,MESSAGE";
 
 struct wanted {
     const char *profile, *since;
@@ -108,7 +109,7 @@ static int append_entry(struct buffer *to, bool json, struct span line)
 static void become_journalctl(const struct wanted *wanted)
 {
     char uid[32], profile[LIMIT_TEXT], lines[32], since[LIMIT_TEXT];
-    const char *argv[14] = {"journalctl", "--no-pager", "--quiet", "--output=json", FIELDS};
+    const char *argv[14] = {"journalctl", "--no-pager", "--quiet", "--output=json", fields};
     size_t count = 5;
     (void)snprintf(uid, sizeof(uid), "_UID=%lu", (unsigned long)getuid());
     (void)snprintf(profile, sizeof(profile), "MLTOKEN_PROFILE=%s", wanted->profile ? wanted->profile : "");

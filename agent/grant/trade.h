@@ -32,7 +32,7 @@ struct trade {
 
 int trade_start(struct trade *, const struct trade_kind *, enum grant_op, const struct input *, struct step *ret);
 /* A grant's whole next() and end(). */
-int trade_next(void *trade, const struct answer *, const struct tick *, struct step *ret);
-void trade_end(void *trade);
+int trade_next(void *state, const struct answer *, const struct tick *, struct step *ret);
+void trade_end(void *state);
 /* What is wrong with a profile for any of these grants, or NULL. */
 const char *trade_check(const struct profile *);

@@ -32,12 +32,12 @@ machine_paths() { # nothing of the place where it was written; pages and tests s
 }
 # Off: nullPointerOutOfMemory, it takes no notice of our checks of malloc() in the caller · varFuncNullUB, log_event() ends
 # with NULL, which POSIX has as a pointer · funcArgOrderDifferent, prototypes leave names out where the type says it all ·
-# missingInclude, the system's headers · memleak in config_text.c and lines.c, where it cannot see _cleanup_ on a variable that is
+# missingInclude, the system's headers · memleak in config_text.c, where it cannot see _cleanup_ on a variable that is
 # named like a function.
 cppcheck_all() {
     files 'lib/*.c' 'agent/*.c' 'pam/*.c' | xargs cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability \
         --suppress=missingInclude --suppress=nullPointerOutOfMemory --suppress=varFuncNullUB --suppress=funcArgOrderDifferent \
-        --suppress=memleak:agent/config_text.c --suppress=memleak:lib/common/lines.c -D_GNU_SOURCE -Ilib/common -Ilib -Iagent -Ipam
+        --suppress=memleak:agent/config_text.c -D_GNU_SOURCE -Ilib/common -Ilib -Iagent -Ipam
 }
 page_sound() { # the pages that it names are ours too, and not installed here
     ! mandoc -T lint -W warning "$1" | grep -v 'referenced manual not found' | grep .
