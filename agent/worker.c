@@ -86,8 +86,6 @@ static void job_end(struct worker_job *job)
     }
     watch_stop(&job->watch);
     timer_stop(&job->deadline);
-    close(job->pipe);
-    job->pipe = -1;
     buffer_free(&job->input);
     buffer_free(&job->output);
     job->dying = job->kill_due = true;
@@ -98,12 +96,15 @@ static void job_end(struct worker_job *job)
     job->signal = gently ? SIGINT : SIGKILL;
 }
 
+/* The pipe is closed after that: a program that ends by itself then is not forgotten before its group is killed. */
 static int send_kill(struct worker_job *job)
 {
     struct worker_request request = {.id = job->id, .order = WORKER_KILL, .rule = (uint32_t)job->signal};
     if (send(job->worker->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
     job->kill_due = false;
+    close_cleanup(&job->pipe);
+    job->pipe = -1;
     return 0;
 }
 

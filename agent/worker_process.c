@@ -110,13 +110,15 @@ static int work(const struct worker_request *request, const char *text, size_t l
                                                : derive(text, length, to));
 }
 
-static void job_process(const struct worker_request *request, char *text, size_t length, int to)
+static void job_process(const struct worker_request *request, pid_t worker, char *text, size_t length, int to)
 {
     sigset_t none;
     sigemptyset(&none);
     if (request->order != WORKER_TALK || setsid() < 0) /* no terminal of ours may stop one that asks on another */
         (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != worker) /* it went before that was set */
+        _exit(126);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     for (int number = 1; number < SIGRTMIN; number++) /* whatever whoever started the agent had ignored */
         (void)signal(number, SIG_DFL);
@@ -137,9 +139,9 @@ static void report(int socket, uint64_t id, int status)
 static void start_job(int socket, const struct worker_request *request, char *text, size_t length, int to)
 {
     struct job *job = job_of(0);
-    pid_t pid = job ? fork() : -1;
+    pid_t worker = getpid(), pid = job ? fork() : -1;
     if (pid == 0)
-        job_process(request, text, length, to);
+        job_process(request, worker, text, length, to);
     if (pid < 0)
         report(socket, request->id, 126 << 8);
     else
@@ -213,9 +215,9 @@ void worker_process(int socket)
         struct signalfd_siginfo info;
         if (poll(polls, 2, -1) < 0 && errno != EINTR)
             _exit(1);
-        if (polls[1].revents && read(signals, &info, sizeof(info)) > 0)
-            reap(socket);
-        if (polls[0].revents)
+        if (polls[0].revents) /* first: one that is to be killed with its group must not be forgotten before */
             take_request(socket);
+        else if (polls[1].revents && read(signals, &info, sizeof(info)) > 0)
+            reap(socket);
     }
 }

@@ -19,8 +19,8 @@
 enum { USUAL_LINES = 100 };
 
 /* of an event, what is shown of it */
-static const char fields[] = "--output-fields=MLTOKEN_PROFILE,MLTOKEN_PID,MLTOKEN_EXE,MLTOKEN_APPLICATION,"
-                             "MLTOKEN_SOURCE,MLTOKEN_COUNT,MLTOKEN_REASON,MESSAGE";
+static const char shown_fields[] = "--output-fields=MLTOKEN_PROFILE,MLTOKEN_PID,MLTOKEN_EXE,MLTOKEN_APPLICATION,"
+                                   "MLTOKEN_SOURCE,MLTOKEN_COUNT,MLTOKEN_REASON,MESSAGE";
 
 struct wanted {
     const char *profile, *since;
@@ -109,7 +109,7 @@ static int append_entry(struct buffer *to, bool json, struct span line)
 static void become_journalctl(const struct wanted *wanted)
 {
     char uid[32], profile[LIMIT_TEXT], lines[32], since[LIMIT_TEXT];
-    const char *argv[14] = {"journalctl", "--no-pager", "--quiet", "--output=json", fields};
+    const char *argv[14] = {"journalctl", "--no-pager", "--quiet", "--output=json", shown_fields};
     size_t count = 5;
     (void)snprintf(uid, sizeof(uid), "_UID=%lu", (unsigned long)getuid());
     (void)snprintf(profile, sizeof(profile), "MLTOKEN_PROFILE=%s", wanted->profile ? wanted->profile : "");
