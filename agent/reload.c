@@ -8,12 +8,14 @@
 #include <linux/limits.h>
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 enum {
     FILES = 2,
     HOLD_MS = 250, /* the longest that calls are held back */
     PUT_OFF_MS = 1000,
     PAUSE_MS = 10,   /* between the parts of what nobody has asked for yet */
+    ARM_TRIES = 8,   /* one for each directory that may be made meanwhile */
     SETTLE_MS = 100, /* a file that was removed or made is about to be written */
     EVENTS = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |
              IN_MOVE_SELF | IN_ONLYDIR,
@@ -54,7 +56,7 @@ struct reload {
     bool forgive;
 };
 
-/* Watches the nearest directory above `path` that is there; `path` is cut up. */
+/* Watches the nearest directory above `path` that is there; `path` is cut up: it becomes that directory. */
 static void watch_above(const struct reload *reload, struct place *place, char *path)
 {
     for (char *slash; place->watch < 0 && (slash = strrchr(path, '/'));) {
@@ -71,9 +73,19 @@ static void unwatch(const struct reload *reload, struct place *place)
     place->watch = -1;
 }
 
-/* All anew, because two places in one directory are one watch to the kernel. */
-static void arm(struct reload *reload)
+/* Whether there is a directory now that was not when a nearer one was looked for: nobody would tell of it. */
+static bool has_grown(const struct place *place, const char *directory, const char *path)
 {
+    char next[PATH_MAX];
+    struct stat st;
+    int n = snprintf(next, sizeof(next), "%s/%s", directory, place->name);
+    return place->watch >= 0 && n < (int)strlen(path) && stat(next, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* All anew, because two places in one directory are one watch to the kernel. False when it has to be done again. */
+static bool arm_once(struct reload *reload)
+{
+    bool settled = true;
     for (size_t i = 0; i < FILES; i++) {
         unwatch(reload, &reload->files[i].place);
         unwatch(reload, &reload->files[i].target);
@@ -85,9 +97,18 @@ static void arm(struct reload *reload)
             continue;
         if (realpath(file->path, path) && strcmp(path, file->path) != 0)
             watch_above(reload, &file->target, path);
-        if (snprintf(path, sizeof(path), "%s", file->path) < (int)sizeof(path))
-            watch_above(reload, &file->place, path);
+        if (snprintf(path, sizeof(path), "%s", file->path) >= (int)sizeof(path))
+            continue;
+        watch_above(reload, &file->place, path);
+        settled &= !has_grown(&file->place, path, file->path);
     }
+    return settled;
+}
+
+static void arm(struct reload *reload)
+{
+    for (int i = 0; i < ARM_TRIES && !arm_once(reload); i++)
+        ;
 }
 
 static void begin(struct reload *);

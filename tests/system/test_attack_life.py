@@ -293,6 +293,37 @@ def test_the_configurations_directory_comes_and_goes(setup, home, start_agent, a
     assert agent.descriptors() < 60
 
 
+@contextlib.contextmanager
+def slow_call(agent, call, microseconds):
+    """Each such call of the agent's main thread takes so long to come back."""
+    with subprocess.Popen(["strace", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_exit={microseconds}", "-p", str(agent.pid)],
+                          stderr=subprocess.PIPE, text=True) as strace:
+        assert "attached" in strace.stderr.readline()
+        try:
+            yield
+        finally:
+            strace.terminate()
+
+
+@pytest.mark.parametrize("after", [100, 300, 500, 700])  # milliseconds: in the middle of each of its calls
+def test_a_directory_made_while_the_agent_looks_for_it(setup, home, start_agent, after):
+    """Between the look for it and the watch of the one above: nothing would tell of it later."""
+    agent = start_agent()
+    serves(home)
+    with open(home.config_path, encoding="utf-8") as f:
+        text = f.read()
+    shutil.rmtree(home.config_dir)
+    wait_until(lambda: isinstance(call_quietly(home, "p"), VarlinkError))
+    with slow_call(agent, "inotify_add_watch", 200000):
+        os.mkdir(home.config_dir, 0o700)
+        time.sleep(after / 1000)
+        os.mkdir(os.path.dirname(home.config_path), 0o700)
+        time.sleep(3)  # by then it has found no file there
+        with open(home.config_path, "w", encoding="utf-8") as f:
+            f.write(text)
+        wait_until(lambda: gives(home, "p"))
+
+
 def test_a_symlinked_configuration(setup, home, start_agent):
     """As dotfile managers make them: followed, and read again when the link is replaced."""
     with open(home.config_path, encoding="utf-8") as f:
