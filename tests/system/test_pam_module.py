@@ -83,7 +83,8 @@ def test_what_the_helper_gets(guest):
     status = dict(row.split(":", 1) for row in guest.told("surroundings-status").splitlines())
     assert status["Uid"].split() == [str(guest.uid)] * 4
     assert status["Groups"].split() == [] if ROOT else True
-    assert status["NoNewPrivs"].split() == ["1"] and int(status["SigIgn"], 16) == 0 and int(status["SigBlk"], 16) == 0
+    own = 3 << 31  # 32 and 33 are the C library's: nobody can set them, and some test runners ignore them
+    assert status["NoNewPrivs"].split() == ["1"] and int(status["SigIgn"], 16) & ~own == 0 and int(status["SigBlk"], 16) == 0
     assert status["Umask"].split() == ["0077"] and int(status["CapEff"], 16) == 0
     core, = [row for row in guest.told("surroundings-limits").splitlines() if row.startswith("Max core")]
     assert core.split()[4:6] == ["0", "0"]
