@@ -11,6 +11,7 @@ from interop_browser import MAX_PAGES, Browser
 from interop_oauth import DEVICE_GRANT, http
 
 HERE = pathlib.Path(__file__).resolve().parent
+NODE = ("node", "--require", str(HERE / "node" / "globals.cjs"))  # what runs a program of ours
 INSTALL_TIMEOUT_S = 600
 
 RESOURCE = "urn:mltoken:api"
@@ -149,7 +150,7 @@ def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_tt
     log = work_dir / "oidc-provider.log"
     with open(log, "wb") as stderr:
         child = subprocess.Popen(
-            ["node", str(pathlib.Path(install_dir) / "server.js"), str(settings)], cwd=install_dir,
+            [*NODE, str(pathlib.Path(install_dir) / "server.js"), str(settings)], cwd=install_dir,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(work_dir)})
     try:

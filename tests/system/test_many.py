@@ -164,7 +164,7 @@ def test_two_thousand_idle_connections(authority, home, start_agent, many_descri
     assert agent.cpu_seconds() - cpu < 0.1
     ratio, after, before = medians(home.socket, peaceful)
     print(f"hit: {before * 1e6:.0f} us alone, {after * 1e6:.0f} us beside 2,000 idle connections: ratio {ratio:.2f}")
-    assert ratio < 2
+    assert ratio < 5  # make bench holds 1.1: a search through them all would cost a hundred times as much
     for connection in idle[::100]:
         connection.token("p")
     for connection in idle:
@@ -185,7 +185,7 @@ def test_ten_thousand_profiles(authority, home, start_agent, peaceful):
     ratio, after, before = medians(home.socket, peaceful)
     print(f"hit: {before * 1e6:.0f} us alone, {after * 1e6:.0f} us beside 10,000 profiles: ratio {ratio:.2f}; "
           f"{agent.anonymous_kib()} KiB anonymous")
-    assert ratio < 2
+    assert ratio < 5  # make bench holds 1.1: a search through them all would cost a hundred times as much
 
 
 def test_out_of_descriptors(authority, home, start_agent, many_descriptors):
