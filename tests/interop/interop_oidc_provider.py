@@ -11,7 +11,6 @@ from interop_browser import MAX_PAGES, Browser
 from interop_oauth import DEVICE_GRANT, http
 
 HERE = pathlib.Path(__file__).resolve().parent
-NODE = ("node", "--require", str(HERE / "node" / "globals.cjs"))  # what runs a program of ours
 INSTALL_TIMEOUT_S = 600
 
 RESOURCE = "urn:mltoken:api"
@@ -86,6 +85,13 @@ def install(folder):
     return folder
 
 
+def node(folder):
+    """The Node that the lock names: Debian 12's own is older than what these libraries take for granted. Another
+    machine's kind, which the lock has none for, brings its own."""
+    ours = pathlib.Path(folder) / "node_modules" / ".bin" / "node"
+    return str(ours) if ours.exists() else "node"
+
+
 def key_client(name, folder):
     """Makes a client's key, KEY.pem in the folder; returns what the server knows of it."""
     path = pathlib.Path(folder) / f"{name}.pem"
@@ -150,7 +156,7 @@ def running(install_dir, work_dir, access_ttl=3600, refresh_ttl=86400, device_tt
     log = work_dir / "oidc-provider.log"
     with open(log, "wb") as stderr:
         child = subprocess.Popen(
-            [*NODE, str(pathlib.Path(install_dir) / "server.js"), str(settings)], cwd=install_dir,
+            [node(install_dir), str(pathlib.Path(install_dir) / "server.js"), str(settings)], cwd=install_dir,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(work_dir)})
     try:

@@ -208,7 +208,7 @@ def by_identity(entra, pair, case, folder, home):
                 "tenant": TENANT, "client": {"secret": "svc", "certificate": "keyed", "chain": "keyed"}.get(case, "native"),
                 "secret": SECRET_PLAIN, "certificatePath": pair.both, "sendCertificate": case == "chain",
                 "scopes": [SCOPE, OTHER] if case == "other" else [SCOPE]}
-    process = subprocess.Popen([*interop_oidc_provider.NODE, str(folder / "entra.mjs"), json.dumps(settings)], text=True, cwd=folder,
+    process = subprocess.Popen([interop_oidc_provider.node(folder), str(folder / "entra.mjs"), json.dumps(settings)], text=True, cwd=folder,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env=home.env(NODE_EXTRA_CA_CERTS=entra.ca_file))
     said = []

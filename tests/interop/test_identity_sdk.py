@@ -59,7 +59,7 @@ def asked(platform):
 
 def by_sdk(platform, folder, home, kind, options, prefix):
     shutil.copyfile(interop_oidc_provider.HERE / "node" / "identity.mjs", folder / "identity.mjs")
-    done = subprocess.run([*prefix, *interop_oidc_provider.NODE, str(folder / "identity.mjs"), SCOPE, json.dumps(options)], timeout=180,
+    done = subprocess.run([*prefix, interop_oidc_provider.node(folder), str(folder / "identity.mjs"), SCOPE, json.dumps(options)], timeout=180,
                           env=home.env(**environment(platform, kind)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return asked(platform), json.loads(done.stdout)
