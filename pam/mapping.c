@@ -108,9 +108,10 @@ static int match_line(struct span line, const struct identity *person, const cha
     return r <= 0 ? r : text_is(issuer, person->issuer) && text_is(name, user);
 }
 
-static enum verdict decide_by_map(struct span map, const struct identity *person, const char *user, char *reason)
+/* 0, or the number of the first line that is none of a map; *ret_found: one lets this person be `user`. */
+static int match_map(struct span map, const struct identity *person, const char *user, bool *ret_found)
 {
-    bool found = false;
+    *ret_found = false;
     for (int number = 1; map.length > 0; number++) {
         const char *end = memchr(map.data, '\n', map.length);
         struct span line = {map.data, end ? (size_t)(end - map.data) : map.length};
@@ -118,11 +119,25 @@ static enum verdict decide_by_map(struct span map, const struct identity *person
         map.length -= line.length + (end ? 1 : 0);
         int r = line.length > LIMIT_PAM_MAP_LINE ? -EINVAL : match_line(line, person, user);
         if (r < 0)
-            return verdict(VERDICT_BROKEN, reason,
-                           "the map, line %d: a line is ISSUER sub:VALUE USER, or ISSUER tid:TENANT,oid:OBJECT USER",
-                           number);
-        found = found || r > 0;
+            return number;
+        *ret_found = *ret_found || r > 0;
     }
+    return 0;
+}
+
+int mapping_wrong_line(struct span map)
+{
+    const struct identity nobody = {0};
+    bool found;
+    return match_map(map, &nobody, "", &found);
+}
+
+static enum verdict decide_by_map(struct span map, const struct identity *person, const char *user, char *reason)
+{
+    bool found;
+    int number = match_map(map, person, user, &found);
+    if (number > 0)
+        return verdict(VERDICT_BROKEN, reason, "the map, line %d: " MAPPING_FORM, number);
     char issuer[160], sub[160];
     text_clean_into(issuer, sizeof(issuer), span_of(person->issuer));
     text_clean_into(sub, sizeof(sub), span_of(person->sub));

@@ -15,6 +15,10 @@ enum verdict {
 };
 
 #define VERDICT_REASON 512
+#define MAPPING_FORM   "a line is ISSUER sub:VALUE USER, or ISSUER tid:TENANT,oid:OBJECT USER"
+
+/* What can be known before anybody has signed in: 0, or the number of the first line that is none of a map. */
+int mapping_wrong_line(struct span map);
 
 /* `map` is the text of settings->map, or empty with settings->user_claim. `reason` gets a sentence for the log:
  * cleaned, and of claims only those that say who somebody is. */

@@ -111,12 +111,18 @@ static int find_helper(const struct visit *visit, struct person *ret)
     return r == -ENOMEM ? PAM_BUF_ERR : PAM_SERVICE_ERR;
 }
 
+/* One that lets nobody in is not worth a code of the authority, nor a person's sign-in. */
 static int read_map(const struct visit *visit, struct buffer *ret)
 {
-    int r = visit->settings.map ? trusted_read(visit->settings.map, ret) : 0;
-    if (r == 0)
+    const char *path = visit->settings.map;
+    int r = path ? trusted_read(path, ret) : 0;
+    int line = r == 0 ? mapping_wrong_line(buffer_span(ret)) : 0;
+    if (line > 0)
+        pam_syslog(visit->pamh, LOG_ERR, "%s, line %d: " MAPPING_FORM, path, line);
+    else if (r == 0)
         return PAM_SUCCESS;
-    pam_syslog(visit->pamh, LOG_ERR, "%s: %s", visit->settings.map, trusted_problem(r));
+    else
+        pam_syslog(visit->pamh, LOG_ERR, "%s: %s", path, trusted_problem(r));
     return r == -ENOMEM ? PAM_BUF_ERR : PAM_SERVICE_ERR;
 }
 

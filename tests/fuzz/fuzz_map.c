@@ -30,6 +30,7 @@ static void check_decision(const struct settings *settings, struct span map, con
     char reason[VERDICT_REASON];
     enum verdict verdict = mapping_decide(settings, map, done, "alice", reason);
     CHECK(strlen(reason) < VERDICT_REASON && (verdict == VERDICT_YES) == (reason[0] == '\0'));
+    CHECK(!settings->map || mapping_wrong_line(map) == 0 || verdict == VERDICT_BROKEN);
     const char *sub = NULL, *issuer = NULL, *claim = NULL;
     if (verdict != VERDICT_YES)
         return;

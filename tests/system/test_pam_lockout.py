@@ -120,6 +120,36 @@ def test_what_is_broken_lets_root_and_local_accounts_in_and_nobody_else(place, c
             undo()
 
 
+MAPS = {
+    "a line that is none": (lambda p: rewritten(p, MAP, lambda t: "# people\n" + t + "and alice too\n"), ", line 4: a line is ISSUER"),
+    "missing": (lambda p: gone(p, MAP), ": there is no such file"),
+    "of somebody else": (lambda p: os.chown(p.path(MAP), 2001, 2001), ": it must be a regular file of root"),
+    "open to its group": (lambda p: os.chmod(p.path(MAP), 0o664), ": it must be a regular file of root"),
+    "a link": (lambda p: (gone(p, MAP), os.symlink(MAP + ".gone", p.path(MAP))), ": it is a symbolic link"),
+}
+
+
+@pytest.mark.parametrize("name", [*MAPS, "sound"])
+def test_a_broken_map_costs_no_code(place, company, people, name):
+    """It is seen before the authority or the person is asked for anything."""
+    configure(place)
+    put_in_stack(place, "sshd")
+    if name == "sound":
+        people.pamtester("sshd", "mlt-alice").prompt()
+        assert len(company.codes()) == 1
+        return
+    change, why = MAPS[name]
+    change(place)
+    try:
+        alice = people.pamtester("sshd", "mlt-alice")
+        assert "Enter" not in alice.refused() and f"{MAP}{why}" in place.log.text(), place.log.text()
+        assert company.codes() == [] and company.authority.requests() == []
+    finally:
+        if place.exists(MAP + ".gone"):
+            os.rename(place.path(MAP + ".gone"), place.path(MAP))
+    assert "helper" not in place.log.text()
+
+
 @pytest.mark.parametrize("form", ["refused", "silent", "slow"])
 def test_with_a_dead_authority_too(place, company, people, form):
     """Refused connections, one that never answers, and one that dribbles: her attempt ends; root's does not even begin."""

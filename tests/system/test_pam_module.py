@@ -322,9 +322,13 @@ def test_entra_is_tenant_and_object(guest):
                                   "{issuer} tid:a,oid: {user}", "{issuer} tid:a {user}", "{issuer} oid:b,tid:a {user}", "authority sub:x {user}",
                                   "{issuer} sub:x {user}\r", "{issuer} sub:\u00e9 {user}", "{issuer} email:x {user}", "{issuer} sub:" + "x" * 5000 + " {user}"])
 def test_one_bad_line_spoils_the_map(guest, text):
+    """Before anybody is asked anything."""
+    started = guest.file("told", "started")
+    guest.login(f"touch {started}\n" + GOOD)
     guest.map(f"{ISSUER} sub:alice-1 {guest.user}", text.format(issuer=ISSUER, user=guest.user))
     run = guest.auth()
-    assert run.codes == [SERVICE_ERR] and "line 2" in run.log
+    assert run.codes == [SERVICE_ERR] and f"{guest.file('map')}, line 2: a line is ISSUER" in run.log
+    assert run.asked == [] and not os.path.exists(started)
 
 
 def test_files_that_others_can_write_are_not_believed(guest):
