@@ -88,8 +88,7 @@ def install(folder):
 def node(folder):
     """The Node that the lock names: Debian 12's own is older than what these libraries take for granted. Another
     machine's kind, which the lock has none for, brings its own."""
-    ours = pathlib.Path(folder) / "node_modules" / ".bin" / "node"
-    return str(ours) if ours.exists() else "node"
+    return next((str(ours) for ours in pathlib.Path(folder).glob("node_modules/node-linux-*/bin/node")), "node")
 
 
 def key_client(name, folder):
