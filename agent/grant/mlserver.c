@@ -37,6 +37,12 @@ static int remove_pair(struct mlserver *self, const struct tokens *tokens, struc
     buffer_text(&self->authorization, "Bearer ");
     buffer_text(&self->authorization, tokens->access_token);
     buffer_byte(&self->address, '\0');
+    if (buffer_error(&self->address) == -EMSGSIZE) {
+        struct failure why;
+        failure_set(&why, FAILURE_NOT_SUPPORTED, CLASS_DEFINITE,
+                    "the refresh token is too long for the address of the request that would remove it");
+        return step_fail(ret, &why);
+    }
     if (buffer_error(&self->address) || buffer_error(&self->authorization))
         return -ENOMEM;
     *ret = (struct step){.kind = STEP_HTTP, .http = {.method = "DELETE", .url = self->address.data, .header_count = 2}};

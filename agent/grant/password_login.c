@@ -55,7 +55,8 @@ static int refused(const struct password_login *login, const struct answer *answ
     bool mlserver = profile_is_mlserver(login->input->profile);
     /* B2C says access_denied of a wrong password (AADB2C90225) */
     bool b2c = profile_is_b2c(login->input->profile) && strcmp(why->error, "access_denied") == 0;
-    why->credentials = mlserver ? answer->status == 401 : b2c || strcmp(why->error, "invalid_grant") == 0;
+    bool said = mlserver ? answer->status == 401 : b2c || strcmp(why->error, "invalid_grant") == 0;
+    why->credentials = said && why->class == CLASS_DEFINITE; /* Entra says invalid_grant also for "not now" */
     failure_name_scope(why, input_request(login->input), login->input->profile);
     char known[LIMIT_TEXT];
     memcpy(known, why->reason, sizeof(known));
