@@ -200,7 +200,7 @@ DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.
 DEPS_INTEROP  = glewlwyd dbconfig-sqlite3 curl python3-msal $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 DEPS_BENCH   := oidc-agent-cli gnome-keyring dbus-daemon python3-gi gir1.2-gcr-3
-DEPS_MACHINE := systemd-container mmdebstrap python3-pytest util-linux procps openssl
+DEPS_MACHINE := systemd-container mmdebstrap python3-pytest python3-pexpect util-linux procps openssl glewlwyd dbconfig-sqlite3
 DEPS         ?= $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_LINT) $(DEPS_FUZZ) $(DEPS_INTEROP) $(DEPS_BENCH)
 SUDO         ?= $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -234,13 +234,14 @@ interop:
 	@$(MAKE) --no-print-directory -j2 all
 	@MLTOKEN_BUILD=$(abspath $(BUILD)) INTEROP_BUILD=$(abspath $(BUILD))/interop $(PYTHON) -m pytest -q -p no:cacheprovider tests/interop
 
-# a booted Debian, as root; its tree is kept in $$MACHINE_CACHE, which machine-clean removes
+# a booted Debian, as root, with what a package would bring: paths below /usr are compiled in. Its tree is kept in
+# $$MACHINE_CACHE, which machine-clean removes
 MACHINE_CACHE ?= /var/cache/mltoken-machine
 export MACHINE_CACHE
 machine:
 	@$(MAKE) --no-print-directory deps DEPS="$(DEPS_BUILD) $(DEPS_MACHINE)"
-	@$(MAKE) --no-print-directory -j2 all
-	@MLTOKEN_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/machine/run.py $(MACHINE)
+	@$(MAKE) --no-print-directory -j2 all BUILD=$(abspath $(BUILD))/package prefix=/usr
+	@MLTOKEN_BUILD=$(abspath $(BUILD))/package $(PYTHON) tests/machine/run.py $(MACHINE)
 
 machine-clean:
 	@$(PYTHON) tests/machine/run.py --clean

@@ -32,7 +32,7 @@ SCOPES = ("openid", "api:read", "api:write")
 CONFIG = """
 port={port}
 bind_address="127.0.0.1"
-external_url="http://127.0.0.1:{port}"
+external_url="{scheme}://127.0.0.1:{port}"
 login_url="login.html"
 api_prefix="api"
 static_files_path="{work}/static/"
@@ -51,6 +51,11 @@ plugin_module_path="{modules}/plugin"
 hash_algorithm="SHA512"
 database = {{ type = "sqlite3" path = "{database}" }};
 static_files_mime_types = ( {{ extension = ".html" mime_type = "text/html" compress = 0 }} )
+"""
+CONFIG_TLS = """
+use_secure_connection=true
+secure_connection_pem_file="{tls[cert]}"
+secure_connection_key_file="{tls[key]}"
 """
 
 
@@ -72,8 +77,8 @@ def free_port():
 class Api:
     """glewlwyd's own REST interface, as one signed-in user."""
 
-    def __init__(self, base, user, password):
-        self.base, self.browser = base, Browser()
+    def __init__(self, base, user, password, ca_file=None):
+        self.base, self.browser = base, Browser(ca_file)
         self.call("POST", "/auth", {"username": user, "password": password})
 
     def call(self, method, path, body=None):
@@ -97,8 +102,8 @@ class Glewlwyd:
     machine_audience, login_audience = "api:read", "api:read openid"
     public_may_revoke = False
 
-    def __init__(self, base, log, database):
-        self.base, self.log, self.database = base, log, database
+    def __init__(self, base, log, database, ca_file=None):
+        self.base, self.log, self.database, self.ca_file = base, log, database, ca_file
         self.issuer = f"{base}/{PLUGIN}"
         self.door = f"{self.issuer}/userinfo"
 
@@ -122,7 +127,7 @@ class Glewlwyd:
         """The person: signs in, grants the scopes to the client, gives the code. The pages are a JavaScript
         application over exactly these calls. Returns where the last page led."""
         assert not deny, "glewlwyd's device pages have no way to say no"
-        person = Api(self.base, person or self.person, self.password)
+        person = Api(self.base, person or self.person, self.password, self.ca_file)
         person.call("PUT", "/auth/grant/" + urllib.parse.quote(client_id), {"scope": self.login_scope})
         if typed:
             code = urllib.parse.urlencode({"code": prompt["user_code"]})
@@ -134,9 +139,9 @@ class Glewlwyd:
         return person.browser.url
 
 
-def set_up(base, rsa_key, rsa_public, access_ttl, refresh_ttl, device_ttl, interval):
+def set_up(base, rsa_key, rsa_public, access_ttl, refresh_ttl, device_ttl, interval, ca_file=None):
     """Scopes, the OIDC plugin, a user and the clients."""
-    admin = Api(base, *ADMIN)
+    admin = Api(base, *ADMIN, ca_file)
     for scope in SCOPES[1:]:
         admin.call("POST", "/scope/", {"name": scope, "display_name": scope, "password_required": True,
                                        "password_max_age": 0})
@@ -165,17 +170,19 @@ def set_up(base, rsa_key, rsa_public, access_ttl, refresh_ttl, device_ttl, inter
         "authorization_type": grants[1:], "token_endpoint_auth_method": ["none"]})
 
 
-def start(work, port):
+def start(work, port, tls=None):
     """One try on one port; None when the port was taken in between."""
+    scheme = "https" if tls else "http"
     log, config, database = work / "glewlwyd.log", work / "glewlwyd.conf", work / "glewlwyd.db"
-    config.write_text(CONFIG.format(port=port, work=work, log=log, modules=MODULES, database=database))
+    text = CONFIG + (CONFIG_TLS if tls else "")
+    config.write_text(text.format(port=port, work=work, log=log, modules=MODULES, database=database, scheme=scheme, tls=tls))
     # setpriv: ends with us even if we are killed
     child = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", BINARY, "--config-file", str(config)], cwd=work,
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + START_TIMEOUT_S
     while child.poll() is None and time.monotonic() < until:
         with contextlib.suppress(OSError):
-            if Browser().open(f"http://127.0.0.1:{port}/config").status == 200:
+            if Browser(tls and tls["ca"]).open(f"{scheme}://127.0.0.1:{port}/config").status == 200:
                 return child
         time.sleep(0.05)
     stop(child)
@@ -192,7 +199,8 @@ def stop(child):
 
 
 @contextlib.contextmanager
-def running(work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600, interval=1):
+def running(work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600, interval=1, tls=None):
+    """tls: the files {"cert", "key", "ca"} to serve https with."""
     work = pathlib.Path(work_dir)
     (work / "static").mkdir()
     (work / "static" / "login.html").write_text("<!DOCTYPE html><title>glewlwyd</title>")
@@ -204,14 +212,15 @@ def running(work_dir, access_ttl=3600, refresh_ttl=86400, device_ttl=600, interv
     public = subprocess.run(["openssl", "rsa", "-in", str(key), "-pubout"], check=True, capture_output=True).stdout
     for _ in range(START_TRIES):
         port = free_port()
-        child = start(work, port)
+        child = start(work, port, tls)
         if child:
             break
     else:
         raise AssertionError("glewlwyd did not start:\n" + (work / "glewlwyd.log").read_text(errors="replace"))
     try:
-        base = f"http://127.0.0.1:{port}/api"
-        set_up(base, key.read_text(), public.decode(), access_ttl, refresh_ttl, device_ttl, interval)
-        yield Glewlwyd(base, work / "glewlwyd.log", work / "glewlwyd.db")
+        base = f"{'https' if tls else 'http'}://127.0.0.1:{port}/api"
+        ca_file = tls["ca"] if tls else None
+        set_up(base, key.read_text(), public.decode(), access_ttl, refresh_ttl, device_ttl, interval, ca_file)
+        yield Glewlwyd(base, work / "glewlwyd.log", work / "glewlwyd.db", ca_file)
     finally:
         stop(child)

@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
 from authority import Authority  # noqa: E402
+from gate import Gate  # noqa: E402
 from machine import Machine  # noqa: E402
 
 FIGURES = []
@@ -81,3 +82,29 @@ def bob(machine):
     account = machine.account("bob")
     yield account
     account.clean()
+
+
+@pytest.fixture
+def people(machine):
+    """Without sessions and settings of their own."""
+    accounts = {name: machine.account(name) for name in ("alice", "bob")}
+    for account in accounts.values():
+        account.clean()
+    yield accounts
+    for account in accounts.values():
+        account.clean()
+
+
+@pytest.fixture(scope="module")
+def gate_of_module(machine, authority_of_session):
+    gate = Gate(machine, authority_of_session)
+    yield gate
+    gate.undo()
+
+
+@pytest.fixture
+def gate(gate_of_module, authority, people):
+    """The way in, as it is shipped, with the scripted authority."""
+    gate_of_module.configure()
+    yield gate_of_module
+    gate_of_module.hang_up()

@@ -118,8 +118,10 @@ def own_cgroup():
 
 
 def install(root):
-    done = subprocess.run(["make", "-s", "install", f"BUILD={os.environ['MLTOKEN_BUILD']}", f"DESTDIR={root}"], cwd=TOP, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    """As the README says, and a package would: below /usr, and the module where PAM looks."""
+    security = next((root / "usr" / "lib").glob("*-linux-gnu*/security")).relative_to(root)
+    done = subprocess.run(["make", "-s", "install", f"BUILD={os.environ['MLTOKEN_BUILD']}", "prefix=/usr", f"pamdir=/{security}",
+                           f"DESTDIR={root}"], cwd=TOP, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         fail(f"make install: {done.stdout}")
 

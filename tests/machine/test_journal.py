@@ -47,12 +47,12 @@ def test_fields(machine, told, authority):
     assert set(first) >= {"time", "profile", "pid", "executable", "source", "count"}
     assert (first["profile"], first["source"], first["count"]) == ("p", "fetched", 1)
     assert (second["source"], second["count"]) == ("hit", 1) and first["pid"] != second["pid"]
-    assert first["executable"] == second["executable"] == "/usr/local/bin/mltoken"
+    assert first["executable"] == second["executable"] == "/usr/bin/mltoken"
     now = int(machine.run("date", "+%s").out)
     assert now - 300 < first["time"] <= second["time"] <= now
     lines = log(told).ok().out.splitlines()
     assert len(lines) == 2
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  p  1 fetched  /usr/local/bin/mltoken \(pid \d+\).*", lines[0]), lines
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  p  1 fetched  /usr/bin/mltoken \(pid \d+\).*", lines[0]), lines
     assert token not in str(machine.journal()) and authority.client("svc").secret not in str(machine.journal())
 
 

@@ -122,7 +122,7 @@ def test_an_application_s_own_unit_gets_a_token(machine, sealed):
                        f"--setenv=MLTOKEN_SOCK={SOCKET}", "mltoken", "get", "p")
     assert done.ok().out.count(".") == 2
     event = machine.journal("MLTOKEN_EVENT=token-handed-out", f"_SYSTEMD_UNIT={UNIT}")[-1]
-    assert event["MLTOKEN_EXE"] == "/usr/local/bin/mltoken" and event["MLTOKEN_PROFILE"] == "p"
+    assert event["MLTOKEN_EXE"] == "/usr/bin/mltoken" and event["MLTOKEN_PROFILE"] == "p"
     assert event["_PID"] == str(sealed.pid()) and event["_UID"] == str(sealed.account.uid)
 
 
@@ -137,7 +137,7 @@ Type=oneshot
 RemainAfterExit=yes
 User=daemon1
 Environment=MLTOKEN_SOCK={SOCKET}
-ExecStart=/usr/local/bin/mltoken get p
+ExecStart=/usr/bin/mltoken get p
 [Install]
 WantedBy=multi-user.target
 """, mode="0644")
@@ -168,7 +168,7 @@ def test_nothing_is_in_plain_text(machine, daemon, authority):
     authority.add_client("canary", secret=CANARY)
     daemon.config(authority, client="canary", store="file")
     daemon.new_key()
-    daemon.drop_in("[Service]\nExecStart=\nExecStart=/usr/local/bin/mltoken-agent --debug\n")
+    daemon.drop_in("[Service]\nExecStart=\nExecStart=/usr/bin/mltoken-agent --debug\n")
     daemon.systemctl("start").ok()
     daemon.mltoken("secret", "set", "p", "client_secret", input=CANARY).ok()
     token = daemon.mltoken("get", "p").ok().out.strip()

@@ -7,7 +7,7 @@ import time
 import pytest
 from machine import wait_until
 
-SANDBOX = "/usr/local/share/doc/mltoken/examples/sandbox.conf"
+SANDBOX = "/usr/share/doc/mltoken/examples/sandbox.conf"
 
 
 def service(authority, client="svc", **more):
