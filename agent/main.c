@@ -72,7 +72,7 @@ static int private_path(char directory[static SOCKET_PATH_SIZE], struct socket_p
     struct socket_path usual;
     int r = socket_path_find(NULL, &usual);
     char *slash = r == 0 ? strrchr(usual.directory, '/') : NULL;
-    bool runtime = slash && !usual.given && strncmp(usual.directory, "/tmp/", 5) != 0 &&
+    bool runtime = slash && !usual.given && !socket_path_service(&usual) && strncmp(usual.directory, "/tmp/", 5) != 0 &&
                    (size_t)(slash - usual.directory) + sizeof(name) + sizeof(file) <= SOCKET_PATH_SIZE;
     (void)snprintf(directory, SOCKET_PATH_SIZE, "%.*s%s", runtime ? (int)(slash - usual.directory) : 4,
                    runtime ? usual.directory : "/tmp", name);

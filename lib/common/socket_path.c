@@ -76,16 +76,15 @@ static bool find_service(uid_t uid, char directory[static SOCKET_PATH_SIZE])
     return found;
 }
 
-/* In a runtime directory, unless no agent was there yet and the account has one of the system's: su and the like make a
- * runtime directory for a moment, and what is started there would not be the agent that the account's programs use. */
+/* In a runtime directory, unless the account has an agent of the system's: one that su and the like bring up for a
+ * moment, with the account's own user manager, has none of its profiles and keys. */
 static int set_below(const char *runtime, uid_t uid, struct socket_path *ret)
 {
     char directory[SOCKET_PATH_SIZE];
     int n = snprintf(directory, sizeof(directory), "%s/mltoken", runtime);
     if (n < 0 || (size_t)n >= sizeof(directory))
         return -ENAMETOOLONG;
-    if (!own_directory(directory, uid))
-        (void)find_service(uid, directory);
+    (void)find_service(uid, directory);
     return set(ret, directory, "agent.sock");
 }
 

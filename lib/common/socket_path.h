@@ -19,8 +19,8 @@ struct socket_path {
  * with secure_getenv. -EINVAL for a relative or empty path or one that ends with a slash; -ENAMETOOLONG when the path,
  * or get.sock beside it, does not fit into a socket address. */
 int socket_path_find(const char *given, struct socket_path *ret);
-/* The path for another user, from the uid alone, never from the environment (what PAM uses): below /run/user/UID, or
- * /run/mltoken/NAME where a service account's agent is and none below /run/user/UID, or below /tmp. */
+/* The path for another user, from the uid alone, never from the environment (what PAM uses): /run/mltoken/NAME where a
+ * service account's agent is, or below /run/user/UID, or below /tmp. */
 int socket_path_for(uid_t uid, struct socket_path *ret);
 /* NAME, borrowed, when the directory is /run/mltoken/NAME (mltoken-agent@NAME.service); else NULL. */
 const char *socket_path_service(const struct socket_path *);
