@@ -50,7 +50,13 @@ static bool is_reachable(const struct source *source)
     return source->kind == SOURCE_NONE || source->kind == SOURCE_FILE || source->kind == SOURCE_COMMAND;
 }
 
-const char *fitness_problem(const struct profile *profile, const char **ret_key)
+static bool is_http(const struct profile *profile)
+{
+    struct url url;
+    return url_parse(profile->authority, &url) < 0 || !url.https;
+}
+
+const char *fitness_problem(const struct profile *profile, bool trial, const char **ret_key)
 {
     bool openid = false;
     for (char **scope = profile->scopes; scope && *scope; scope++)
@@ -61,6 +67,9 @@ const char *fitness_problem(const struct profile *profile, const char **ret_key)
     *ret_key = "authority";
     if (!profile->authority)
         return "is missing, and no id_token can be verified without it; add authority = ...";
+    if (!trial && is_http(profile)) /* and so are its endpoints: keys_check_endpoints() */
+        return "is http: whoever gets its port first would say who is who; use https, with ca_file for a private "
+               "certificate authority";
     if (profile->dialect == DIALECT_ENTRA_V1) {
         *ret_key = "dialect";
         return "is entra_v1, which signs no id_token for a sign-in by code; use entra";
@@ -81,11 +90,13 @@ const char *fitness_problem(const struct profile *profile, const char **ret_key)
 }
 
 /* Root's. Whoever tries it all out as an ordinary user has files of their own, but a user of the system, as the
- * helper's is, must not be able to say whom to believe. */
-static bool is_owned(const char *path)
+ * helper's is, must not be able to say whom to believe. *ret_trial: it is such a user's own; in doubt it is not. */
+static bool is_owned(const char *path, bool *ret_trial)
 {
     struct stat file;
-    return stat(path, &file) < 0 || file.st_uid == 0 || (file.st_uid == getuid() && getuid() >= FIRST_PERSON);
+    bool found = stat(path, &file) == 0;
+    *ret_trial = found && file.st_uid == getuid() && getuid() >= FIRST_PERSON;
+    return !found || file.st_uid == 0 || *ret_trial;
 }
 
 static int say(char problem[static LIMIT_PROBLEM], const char *file, const char *what)
@@ -125,10 +136,11 @@ int fitness_find(const struct wanted *wanted, struct config **ret_config, struct
     if (r < 0)
         return r;
     text.others = "pam";
-    const char *wrong = text.absent                 ? "there is no such file; pam_mltoken(8) has an example"
-                        : text.problem              ? text.problem
-                        : !is_owned(wanted->config) ? "belongs to another user than root; chown it"
-                                                    : NULL;
+    bool trial, owned = is_owned(wanted->config, &trial);
+    const char *wrong = text.absent    ? "there is no such file; pam_mltoken(8) has an example"
+                        : text.problem ? text.problem
+                        : !owned       ? "belongs to another user than root; chown it"
+                                       : NULL;
     if (wrong) {
         config_text_clear(&text);
         return say(problem, wanted->config, wrong);
@@ -142,7 +154,7 @@ int fitness_find(const struct wanted *wanted, struct config **ret_config, struct
         (void)snprintf(problem, LIMIT_PROBLEM, "%s", profile->problem);
         return -EINVAL;
     }
-    const char *key, *unfit = fitness_problem(profile, &key);
+    const char *key, *unfit = fitness_problem(profile, trial, &key);
     if (unfit) {
         (void)snprintf(problem, LIMIT_PROBLEM, "%s:%d: %s: %s", profile->file, profile->line, key, unfit);
         return -EINVAL;

@@ -13,6 +13,17 @@ LISTS = ("group", "role")
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"}
 
 
+def issuer(authority):
+    return authority.https + "/oidc"
+
+
+def person(authority, client="device", base=None, **more):
+    """A device_code profile, over https: http is refused where root's file says it. Users of the system can read its ca_file."""
+    os.chmod(os.path.dirname(authority.ca_file), 0o711)
+    return {"grant": "device_code", "authority": base or issuer(authority), "client_id": client, "scope": "openid offline_access",
+            "ca_file": authority.ca_file, **more}
+
+
 def parse(line):
     """(word, {field: text or bytes, list: [texts]}) of one line, which must be of the form of lib/common/lines.h."""
     assert line.endswith(b"\n") and len(line) <= 64 * 1024 + 1, line[:200]

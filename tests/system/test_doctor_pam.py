@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from harness import ROOT, program, wait_until
+from login_helper import issuer, person
 
 EXAMPLES = os.path.join(ROOT, "pam", "examples")
 COMMON = {"auth": "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
@@ -30,9 +31,9 @@ class Host:
         self.write("/lib/x86_64-linux-gnu/security/pam_mltoken.so", "")
         for name in ("login", "import"):
             self.write(f"/usr/local/libexec/mltoken/mltoken-pam-{name}", "", 0o755)
-        self.profile = {"grant": "device_code", "authority": authority.oidc, "client_id": "device", "scope": "openid offline_access"}
+        self.profile = person(authority)
         self.config()
-        self.write("/etc/mltoken/pam.map", f"# who is who\n{authority.oidc} sub:sub-alice-1 alice\n")
+        self.write("/etc/mltoken/pam.map", f"# who is who\n{issuer(authority)} sub:sub-alice-1 alice\n")
         self.write("/etc/mltoken/config", self.section("profile company", self.profile))
         self.write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nKbdInteractiveAuthentication no\n")
         shutil.copy(os.path.join(EXAMPLES, "sshd_config.d-mltoken.conf"), self.folder("/etc/ssh/sshd_config.d") + "/mltoken.conf")
@@ -239,7 +240,7 @@ def test_a_fallback_that_has_no_effect(host):
 
 
 def test_a_map_with_a_bad_line(host, authority):
-    host.write("/etc/mltoken/pam.map", f"{authority.oidc} sub:sub-alice-1 alice\n{authority.oidc} alice\n")
+    host.write("/etc/mltoken/pam.map", f"{issuer(authority)} sub:sub-alice-1 alice\n{authority.oidc} alice\n")
     host.wrong("pam.map", "line 2", "lets nobody in")
 
 
@@ -273,7 +274,7 @@ def test_the_folder_of_records(host):
 def test_people(host, authority):
     assert "below min_uid" in host.fine("--user", "backup")
     host.wrong("there is no user bob", args=("--user", "bob"))
-    host.write("/etc/mltoken/pam.map", f"{authority.oidc} sub:sub-alice-1 alicex\n#{authority.oidc} sub:sub-alice-1 alice\n")
+    host.write("/etc/mltoken/pam.map", f"{issuer(authority)} sub:sub-alice-1 alicex\n#{issuer(authority)} sub:sub-alice-1 alice\n")
     host.wrong("no line of /etc/mltoken/pam.map is for alice", "--map --user alice", args=("--user", "alice"))
     host.config(map=None, user_claim="unix_name")
     assert "claim unix_name" in host.fine("--user", "alice")
@@ -301,7 +302,7 @@ def test_nobody_starts_an_agent(host):
 # ---- the authority
 
 def test_an_authority_that_is_not_there(host):
-    host.config(profile={"authority": "http://127.0.0.1:9/oidc"})
+    host.config(profile={"authority": "https://127.0.0.1:9/oidc"})
     host.wrong("cannot be reached", code=6)
 
 
@@ -314,6 +315,8 @@ def test_an_authority_that_refuses(host, authority):
 
 
 @pytest.mark.parametrize("profile,words", [({"grant": "client_credentials", "client_secret": "file:/x"}, "device_code"), ({"scope": "api"}, "openid"),
+                                           pytest.param({"authority": "http://127.0.0.1:9/oidc"}, "is http",
+                                                        marks=pytest.mark.skipif(os.geteuid() != 0, reason="root's file")),
                                            ({"authority": "https://login.microsoftonline.com/common/v2.0"}, "many tenants")])
 def test_a_profile_that_cannot_say_who_somebody_is(host, profile, words):
     host.config(profile=profile)

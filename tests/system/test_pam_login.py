@@ -14,8 +14,8 @@ import time
 
 import pytest
 from attack import SANITIZED
-from harness import PATIENCE, memory_has, person, program, wait_until
-from login_helper import ENVIRONMENT, Helper, children, wait_gone
+from harness import PATIENCE, memory_has, program, wait_until
+from login_helper import ENVIRONMENT, Helper, children, issuer, person, wait_gone
 
 CONFIG = "[pam]\nprofile = me\nuser_claim = nickname\n\n"
 
@@ -52,12 +52,12 @@ def test_a_sign_in(authority, home, login):
     helper = login("--claim", "email", "--claim", "name", "--claim", "nothing")
     prompt = helper.prompt()
     code = authority.device_codes()[0]
-    assert prompt["code"] == code.user_code and prompt["uri"] == authority.https.replace("localhost", "127.0.0.1") + "/device"
+    assert prompt["code"] == code.user_code and prompt["uri"] == authority.https + "/device"
     assert prompt["complete"].startswith(prompt["uri"] + "?") and 880 <= int(prompt["expires_in"]) <= 900
     assert helper.line()[0] == "pending"
     authority.approve(code.user_code)
     done = helper.done()
-    assert done["issuer"] == authority.oidc and done["client_id"] == "device" and done["sub"] == "sub-alice-1"
+    assert done["issuer"] == issuer(authority) and done["client_id"] == "device" and done["sub"] == "sub-alice-1"
     assert done["claim.email"] == "alice@example.org" and done["claim.email_verified"] == "false"
     assert done["claim.name"] == "Alice Example" and "claim.nothing" not in done and "claim.nickname" not in done
     assert done["overage"] == "no" and done["group"] == done["role"] == []
@@ -78,12 +78,6 @@ def test_a_client_with_a_secret(authority, home, login):
     authority.set_client("device-conf", auto_approve="alice")
     write(home, person(authority, "device-conf", client_secret=home.secret(authority.client("device-conf").secret)))
     assert login().done()["client_id"] == "device-conf"
-
-
-def test_over_tls_with_a_private_authority(authority, home, login):
-    authority.set_client("device", auto_approve="alice")
-    write(home, person(authority, base=authority.https + "/oidc", ca_file=authority.ca_file))
-    assert login().done()["issuer"] == authority.https + "/oidc"
 
 
 def test_the_address_as_a_picture(setup, login):
@@ -111,7 +105,7 @@ def test_the_words_are_the_agents(setup, home, login):
     write(home, person(setup, colour="red"))
     checked = subprocess.run([program("mltoken-agent"), "--check", home.config_path], capture_output=True, text=True, env=home.env()).stdout
     text = refused(login)
-    assert text == f"{home.config_path}:10: colour: unknown key; remove it (mltoken.conf(5) has the list)" and text in checked.splitlines()
+    assert text == f"{home.config_path}:11: colour: unknown key; remove it (mltoken.conf(5) has the list)" and text in checked.splitlines()
 
 
 def test_the_modules_own_section_is_not_ours(setup, home, login):
@@ -160,7 +154,7 @@ def test_profiles_that_decide_nothing(setup, home, login, name):
 
 def test_a_realm_called_common_is_nobodys(setup, home, login):
     """Tenants are Entra's: elsewhere a path is a path."""
-    write(home, person(setup, base="http://127.0.0.1:9/realms/common"))
+    write(home, person(setup, base="https://127.0.0.1:9/realms/common"))
     login().fail("unreachable")
 
 
@@ -201,6 +195,23 @@ def test_a_user_of_the_system_says_nothing_about_whom_to_believe(setup, home):
     assert owned(home, 987, 0)[0] == "done"
     word, fields = owned(home, 987, 987)           # the helper's own
     assert word == "fail" and fields["class"] == "config" and "root" in fields["text"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_plain_http_is_for_an_ordinary_users_own_file(setup, home, login):
+    """Whoever gets a port of this machine first would say who is who."""
+    for base in (setup.oidc, "http://127.0.0.1:9", "http://[::1]:9/x"):
+        write(home, person(setup, base=base))
+        text = refused(login)
+        assert text.startswith(f"{home.config_path}:5: authority: is http: whoever gets its port first"), text
+        for uid, owner in ((987, 0), (12345, 0)):
+            word, fields = owned(home, uid, owner)
+            assert (word, fields["class"]) == ("fail", "config") and "is http" in fields["text"], (uid, owner, fields)
+        os.chown(home.config_path, 0, 0)
+    assert setup.requests() == []
+    assert "is http" in login("--verify").fail("config")
+    write(home, person(setup, base=setup.oidc))
+    assert owned(home, 12345, 12345)[1]["issuer"] == setup.oidc
 
 
 def test_a_client_secret_is_the_helpers_own_file(authority, home):
@@ -393,7 +404,7 @@ def test_nothing_of_the_environment_counts(setup, home, login, tmp_path):
                    "XDG_CONFIG_HOME": str(tmp_path), "MLTOKEN_CONFIG": str(tmp_path / "x"), "MLTOKEN_SOCK": str(tmp_path / "sock"),
                    "DBUS_SESSION_BUS_ADDRESS": "unix:path=" + str(tmp_path / "bus"), "TZ": ":/" + str(tmp_path / "tz"), "LC_ALL": "../../x",
                    "LANG": "x/y", "PATH": str(tmp_path), "MALLOC_TRACE": str(tmp_path / "trace"), "TMPDIR": str(tmp_path)}
-        write(home, person(setup, base=setup.https + "/oidc", ca_file=setup.ca_file))
+        write(home, person(setup))
         before = sorted(os.listdir(tmp_path))
         setup.set_client("device", auto_approve=None)
         helper = login(environment=hostile)
@@ -510,17 +521,17 @@ def test_map(authority, home):
     try:
         wait_until(lambda: authority.device_codes() and "enter the code" in helper.error_text())
         code = authority.device_codes()[0]
-        assert code.user_code in helper.error_text() and authority.https.replace("localhost", "127.0.0.1") + "/device" in helper.error_text()
+        assert code.user_code in helper.error_text() and authority.https + "/device" in helper.error_text()
         authority.approve(code.user_code)
-        assert helper.process.stdout.read() == f"{authority.oidc} sub:sub-alice-1 alice\n".encode()
+        assert helper.process.stdout.read() == f"{issuer(authority)} sub:sub-alice-1 alice\n".encode()
         assert helper.gone() == 0
     finally:
         helper.close()
 
 
 def test_map_of_entra_and_of_odd_subjects(setup, home):
-    for claims, wanted in (({"tid": "t-1", "oid": "o-1"}, f"{setup.oidc} tid:t-1,oid:o-1 USER\n"), ({"sub": "a b"}, None), ({"sub": "a#b"}, f"{setup.oidc} sub:a#b USER\n"), ({"tid": "t,1", "oid": "o"}, None),
-                           ({"tid": "t-1"}, f"{setup.oidc} sub:sub-alice-1 USER\n")):
+    for claims, wanted in (({"tid": "t-1", "oid": "o-1"}, f"{issuer(setup)} tid:t-1,oid:o-1 USER\n"), ({"sub": "a b"}, None), ({"sub": "a#b"}, f"{issuer(setup)} sub:a#b USER\n"), ({"tid": "t,1", "oid": "o"}, None),
+                           ({"tid": "t-1"}, f"{issuer(setup)} sub:sub-alice-1 USER\n")):
         setup.set_client("device", id_token_claims=claims)
         helper = Helper(home, "--map", environment=home.env(), stdin=subprocess.DEVNULL)
         out = helper.process.stdout.read().decode()
@@ -560,8 +571,8 @@ def verify(setup, login):
 
 
 def test_verify(setup, verify):
-    word, fields = verify(setup.mint({"email": "a@b", "groups": ["g"], "iat": int(time.time()) - 5}) + "\n", "--claim", "email")
-    assert word == "verified" and fields["sub"] == "sub-alice-1" and fields["issuer"] == setup.oidc and fields["client_id"] == "device"
+    word, fields = verify(setup.mint(issuer=issuer(setup), claims={"email": "a@b", "groups": ["g"], "iat": int(time.time()) - 5}) + "\n", "--claim", "email")
+    assert word == "verified" and fields["sub"] == "sub-alice-1" and fields["issuer"] == issuer(setup) and fields["client_id"] == "device"
     assert fields["claim.email"] == "a@b" and fields["group"] == ["g"] and 0 < time.time() - int(fields["iat"]) < 120
     assert int(fields["expires_at"]) > time.time() + 3000 and "id_token" not in fields
 
@@ -570,7 +581,7 @@ def test_verify(setup, verify):
                                     {"aud": "api://one"}, {"aud": None}, {"iss": "https://evil.example"}, {"exp": 1}, {"nbf": 9999999999},
                                     {"sub": "alice\u0000x"}, {"aud": ["x", "y"]}])
 def test_verify_refuses(setup, verify, claims):
-    word, fields = verify(setup.mint(claims))
+    word, fields = verify(setup.mint(issuer=issuer(setup), claims=claims))
     assert (word, fields["class"]) == ("fail", "untrusted"), fields
 
 
@@ -582,7 +593,7 @@ def test_verify_of_what_is_no_jwt(setup, verify, token):
 
 @pytest.mark.parametrize("forge", ["none", "hs256", "unknown_kid", "other_key", "tampered", "expired", "future", "wrong_iss"])
 def test_verify_of_forgeries(setup, verify, forge):
-    word, fields = verify(setup.mint(forge=forge))
+    word, fields = verify(setup.mint(issuer=issuer(setup), forge=forge))
     assert (word, fields["class"]) == ("fail", "untrusted"), fields
 
 
@@ -591,17 +602,17 @@ def test_verify_of_a_token_for_a_service(setup, home, verify):
     write(home, person(setup, audience="api://one"))
     for claims, wanted in (({"azp": "device"}, "verified"), ({"client_id": "device"}, "verified"), ({"appid": "device"}, "verified"), ({}, "fail"),
                            ({"azp": "device", "client_id": "other"}, "fail"), ({"azp": "other"}, "fail")):
-        word, fields = verify(setup.mint({"aud": "api://one", **claims}))
+        word, fields = verify(setup.mint(issuer=issuer(setup), claims={"aud": "api://one", **claims}))
         assert word == wanted, (claims, fields)
 
 
 def test_verify_of_a_dead_authority_and_of_a_slow_module(setup, verify, login):
-    setup.pause()
-    assert verify(setup.mint())[1]["class"] == "unreachable"
+    setup.pause(https=True)
+    assert verify(setup.mint(issuer=issuer(setup)))[1]["class"] == "unreachable"
     setup.resume()
     login("--verify", wait="2").fail("timeout")
     setup.fault("metadata", hang="before")
     helper = login("--verify", wait="8")
-    helper.process.stdin.write(setup.mint().encode())
+    helper.process.stdin.write(setup.mint(issuer=issuer(setup)).encode())
     helper.process.stdin.close()
     helper.fail("timeout")

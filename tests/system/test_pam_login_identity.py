@@ -6,8 +6,8 @@ import time
 
 import pytest
 from authority import Authority, keys
-from harness import Home, person
-from login_helper import Helper
+from harness import Home
+from login_helper import Helper, issuer, person
 
 NOW = time.time()
 # forgery -> what is said of it
@@ -58,12 +58,12 @@ def sign_ins():
         for forge in FORGED:
             client(forge, id_token_forge=forge)
         for name, (claims, _) in CLAIMED.items():
-            bent = {k: v.replace("ISSUER", authority.oidc).replace("CLIENT", name) if isinstance(v, str) else v for k, v in claims.items()}
+            bent = {k: v.replace("ISSUER", issuer(authority)).replace("CLIENT", name) if isinstance(v, str) else v for k, v in claims.items()}
             client(name, id_token_claims=bent)
         for name, more in SIGNED.items():
             key = authority.keys.signer("RS256")
             now = int(time.time())
-            body = json.dumps({"iss": authority.oidc, "sub": "sub-alice-1", "aud": name, "iat": now, "exp": now + 3600}).encode()
+            body = json.dumps({"iss": issuer(authority), "sub": "sub-alice-1", "aud": name, "iat": now, "exp": now + 3600}).encode()
             token = keys.encode({"alg": "RS256", "kid": key.kid}, body[:-1] + b"," + more + b"}", lambda d, k=key: k.sign("RS256", d))
             client(name, extra={"id_token": token})
         client("without", id_token=False)

@@ -4,8 +4,8 @@ import socket
 import time
 
 import pytest
-from harness import person, wait_until
-from login_helper import Helper
+from harness import wait_until
+from login_helper import Helper, person
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_retry_after_is_kept(setup, login):
 # ---- reachable or not ----
 
 def test_nobody_listens(setup, login):
-    setup.pause()
+    setup.pause(https=True)
     assert "connection refused" in login().fail("unreachable")
 
 
@@ -192,7 +192,7 @@ def test_one_that_is_no_http_server(authority, home, login):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        home.config({"me": person(authority, base=f"http://127.0.0.1:{server.getsockname()[1]}", timeout="2")})
+        home.config({"me": person(authority, base=f"https://127.0.0.1:{server.getsockname()[1]}", timeout="2")})
         login().fail("unreachable")
 
 
@@ -292,12 +292,6 @@ def test_addresses_that_are_not_shown(setup, login, address):
     helper = login()
     helper.fail("refused")
     assert [word for word, _ in helper.seen] == ["fail"] and not polls(setup)
-
-
-def test_http_is_refused_though_the_authority_is_http_itself(setup, login):
-    """The agent lets a loopback authority send people to itself; PAM does not."""
-    setup.pages = "same"
-    assert "not https" in login().fail("refused")
 
 
 def test_verification_hosts(setup, home, login):

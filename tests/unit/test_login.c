@@ -93,11 +93,11 @@ static struct config *read_profile(const char *settings)
     return config;
 }
 
-static void fits(const char *settings, const char *unfit)
+static void fits_when(const char *settings, bool trial, const char *unfit)
 {
     const char *key, *problem;
     struct config *config = read_profile(settings);
-    problem = fitness_problem(config->profiles[0], &key);
+    problem = fitness_problem(config->profiles[0], trial, &key);
     if (unfit) {
         assert_non_null(problem);
         assert_string_equal(unfit, key);
@@ -105,6 +105,11 @@ static void fits(const char *settings, const char *unfit)
         fail_msg("%s: %s: %s", settings, key, problem);
     }
     config_free(config);
+}
+
+static void fits(const char *settings, const char *unfit)
+{
+    fits_when(settings, false, unfit);
 }
 
 #define DEVICE "grant = device_code\n"
@@ -126,6 +131,16 @@ static void knows_whose_word_counts(void **state)
     fits(DEVICE OPENID "dialect = entra\nauthority = https://login.example.org/common/v2.0", "authority");
     fits(DEVICE OPENID "token_endpoint = https://a.example/t\ndevice_authorization_endpoint = https://a.example/d",
          "authority");
+    static const char *const plain[] = {"http://127.0.0.1", "http://127.0.0.1:8080/realms/x", "http://[::1]:80",
+                                        "http://127.1.2.3/"};
+    for (size_t i = 0; i < ELEMENTS(plain); i++) {
+        char settings[256];
+        (void)snprintf(settings, sizeof(settings), DEVICE OPENID "authority = %s", plain[i]);
+        fits_when(settings, false, "authority");
+        fits_when(settings, true, NULL);
+    }
+    fits(DEVICE OPENID "authority = http://127.0.0.1\njwks_uri = https://login.example.org/keys", "authority");
+    fits_when(DEVICE OPENID ENTRA "/common/v2.0", true, "authority");
     fits(DEVICE "scope = openidconnect\nauthority = https://a.example", "scope");
     fits(DEVICE "authority = https://a.example", "scope");
     fits(DEVICE OPENID "authority = https://a.example\nclient_secret = stored", "client_secret");

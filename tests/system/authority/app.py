@@ -131,16 +131,21 @@ class Authority(Endpoints, AssertionEndpoints, AuthorizationEndpoints, MutualTls
     def unlisten(self, server):
         self.server.unlisten(server)
 
-    def pause(self):
-        """Stops listening on the http port and cuts all connections: connection refused."""
+    def pause(self, https=False):
+        """Stops listening on the http port, or on both, and cuts all connections: connection refused."""
         if self._http_server:
             self.server.unlisten(self._http_server)
             self._http_server = None
+        if https and self._https_server:
+            self.server.unlisten(self._https_server)
+            self._https_server = None
         self.drop_connections()
 
     def resume(self):
         if not self._http_server:
             _, self._http_server = self.server.listen("127.0.0.1", self.http_port)
+        if self.https and not self._https_server:
+            _, self._https_server = self.server.listen("127.0.0.1", self.https_port, self.ca.context())
 
     def drop_connections(self):
         self.server.drop_connections()
