@@ -9,7 +9,7 @@ import time
 
 import pexpect
 from harness import Agent, wait_until
-from pam_place import BUILD, HTTPS_PORT, PASSWORD, PEOPLE, SECURITY
+from pam_place import HTTPS_PORT, PASSWORD, PEOPLE, SECURITY
 
 ISSUER = "https://localhost/oidc"
 CONFIG, MAP, SPOOL = "/etc/mltoken/pam.conf", "/etc/mltoken/pam.map", "/run/mltoken/handoff"
@@ -20,7 +20,6 @@ ACCOUNT = "account [success=ok ignore=ignore default=bad] pam_mltoken.so"
 SESSION = "session optional pam_mltoken.so"
 ENTER = re.compile(r"press enter[^\n]*", re.I)
 SHELL = "READY>"
-HAS_MODULE = os.path.exists(os.path.join(BUILD, "pam_mltoken.so"))
 
 
 class Pages:
@@ -241,6 +240,6 @@ def within(seconds, check):
     return time.monotonic() - start
 
 
-__all__ = ["ACCOUNT", "AUTH", "AgentOf", "CONFIG", "Company", "ENTER", "HAS_MODULE", "ISSUER", "MAP", "PASSWORD", "PEOPLE", "People", "Person",
+__all__ = ["ACCOUNT", "AUTH", "AgentOf", "CONFIG", "Company", "ENTER", "ISSUER", "MAP", "PASSWORD", "PEOPLE", "People", "Person",
            "SECURITY", "SESSION", "SPOOL", "SUBJECTS", "claims_of", "configure", "map_lines", "profile", "put_in_stack", "section",
            "spool_is_sound", "ssh_words", "within", "write_config"]

@@ -152,8 +152,7 @@ class Place(Net):
         if os.environ.get("MLTOKEN_SAN"):  # sshd and su were built without, and cannot load one; its programs are as they are
             module = os.path.join(BUILD, "plain", "pam_mltoken.so")
             subprocess.run(["make", "-s", "-C", ROOT, "SAN=", f"BUILD={BUILD}/plain", module], check=True, stdin=subprocess.DEVNULL)
-        if os.path.exists(module):
-            shutil.copy(module, self.path(SECURITY))
+        shutil.copy(module, self.path(SECURITY))
 
     def _people(self):
         def hashed(password):

@@ -6,10 +6,9 @@ import re
 
 import pexpect
 import pytest
-from pam import CONFIG, ENTER, HAS_MODULE, MAP, SECURITY, configure, put_in_stack
+from pam import CONFIG, ENTER, MAP, SECURITY, configure, put_in_stack
 from pam_place import PASSWORD, ROOT_PASSWORD
 
-pytestmark = pytest.mark.skipif(not HAS_MODULE, reason="pam_mltoken.so is not built")
 LIBEXEC = "/usr/local/libexec/mltoken"
 
 

@@ -8,10 +8,9 @@ import subprocess
 import pytest
 from harness import wait_until
 from memory_scan import Secrets
-from pam import HAS_MODULE, AgentOf, configure, profile, put_in_stack, spool_is_sound
+from pam import AgentOf, configure, put_in_stack, spool_is_sound
 
-pytestmark = [pytest.mark.skipif(not HAS_MODULE, reason="pam_mltoken.so is not built"),
-              pytest.mark.skipif(bool(os.environ.get("MLTOKEN_SAN")), reason="a sanitizer keeps what was freed in quarantine")]
+pytestmark = pytest.mark.skipif(bool(os.environ.get("MLTOKEN_SAN")), reason="a sanitizer keeps what was freed in quarantine")
 
 
 @pytest.fixture(autouse=True)

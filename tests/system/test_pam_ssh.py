@@ -8,10 +8,9 @@ import time
 
 import pytest
 from harness import wait_until
-from pam import HAS_MODULE, SHELL, configure, profile, put_in_stack, spool_is_sound, ssh_words, within
+from pam import SHELL, configure, put_in_stack, spool_is_sound, ssh_words, within
 from pam_place import PASSWORD, ROOT_PASSWORD
 
-pytestmark = pytest.mark.skipif(not HAS_MODULE, reason="pam_mltoken.so is not built")
 
 
 @pytest.fixture(autouse=True)
