@@ -63,11 +63,11 @@ const char *mltoken_strerror(int code);
 
 /* Makes a handle for the agent at `socket_path`, an absolute path, or, when it is NULL, at the usual place:
  * $MLTOKEN_SOCK, else a service account's /run/mltoken/NAME/agent.sock, else $XDG_RUNTIME_DIR/mltoken/agent.sock, else
- * /run/user/UID/mltoken/agent.sock, else /tmp/mltoken-UID/agent.sock. Nothing is opened yet: the first call connects, and fails with MLTOKEN_ENOAGENT when
- * nobody listens. A connection that the agent ended while it was idle is made anew by itself. The server's user is
- * checked before anything is sent, and for a usual place also who owns the directory: MLTOKEN_EPEER. *ret_handle is the
- * caller's, for mltoken_close(); on failure it is not touched. Fails with MLTOKEN_EINVAL (relative or over-long path),
- * MLTOKEN_ENOMEM. */
+ * /run/user/UID/mltoken/agent.sock, else /tmp/mltoken-UID/agent.sock. Nothing is opened yet: the first call connects,
+ * and fails with MLTOKEN_ENOAGENT when nobody listens. A connection that the agent ended while it was idle is made anew
+ * by itself. The server's user is checked before anything is sent, and for a usual place also who owns the directory:
+ * MLTOKEN_EPEER. *ret_handle is the caller's, for mltoken_close(); on failure it is not touched. Fails with
+ * MLTOKEN_EINVAL (relative or over-long path), MLTOKEN_ENOMEM. */
 int mltoken_open(const char *socket_path, mltoken_handle **ret_handle);
 
 /* Ends the connection and frees the handle; a call under way is cancelled. NULL is allowed. No other thread may be
