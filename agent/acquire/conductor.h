@@ -88,8 +88,9 @@ void conductor_drop(struct conductor *, struct holder *, const struct failure *w
 void conductor_forget_sign_in(struct conductor *, struct holder *);
 /* Who is signed in has signed in once more: what was refused may be tried again. */
 void conductor_signed_in_again(struct conductor *, struct holder *);
-/* A flight that was not the entry's own put a token there: who watches is told, and its renewal is planned. */
-void conductor_serve_new(struct flight *, struct entry *);
+/* A flight that was not the entry's own put a token there: who watches is told, and any of them may make the entry go
+ * (false). Else its renewal is for the caller to plan. */
+bool conductor_serve_new(struct flight *, struct entry *);
 /* A secret was stored anew: what was refused may be tried again. */
 void conductor_forgive(struct conductor *, struct holder *);
 /* A secret of the profile was stored anew, or cleared. */

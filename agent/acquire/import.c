@@ -127,7 +127,8 @@ static int keep_token(struct flight *flight, struct tokens *tokens)
     if (r < 0)
         return r;
     entry->asked_ms = loop_now(conductor->loop);
-    conductor_serve_new(flight, entry);
+    if (conductor_serve_new(flight, entry))
+        conductor_plan(conductor, entry);
     return 0;
 }
 

@@ -163,14 +163,14 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
         conductor_plan(conductor, entry);
 }
 
-void conductor_serve_new(struct flight *flight, struct entry *entry)
+bool conductor_serve_new(struct flight *flight, struct entry *entry)
 {
     flight->entry = entry;
     entry->landing = flight;
     conductor_tell(flight);
     if (!flight->entry)
-        return;
+        return false;
     entry->landing = NULL;
     flight->entry = NULL;
-    conductor_plan(flight->conductor, entry);
+    return true;
 }

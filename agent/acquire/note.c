@@ -65,17 +65,6 @@ static int put(struct flight *flight, struct entry *entry, const struct tokens *
     return r;
 }
 
-static void tell(struct flight *flight, struct entry *entry)
-{
-    flight->entry = entry;
-    entry->landing = flight;
-    conductor_tell(flight);
-    if (!flight->entry)
-        return;
-    entry->landing = NULL;
-    flight->entry = NULL;
-}
-
 /* A flight that asked for the slot before must not bring what is no longer served: who waits for it is asked for again
  * when it lands, and finds this. */
 static void serve(struct flight *flight, const struct tokens *tokens)
@@ -97,7 +86,7 @@ static void serve(struct flight *flight, const struct tokens *tokens)
             conductor_plan(conductor, entry);
     }
     if (holder_entry(conductor->cache, holder, &plain, &entry) == 0) /* the only one that is watched */
-        tell(flight, entry);
+        (void)conductor_serve_new(flight, entry); /* its renewal is planned */
 }
 
 static void on_kept(void *arg, const struct store_result *result)
