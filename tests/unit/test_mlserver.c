@@ -225,6 +225,7 @@ static void a_password_is_sent_where_nobody_is_needed(void **state)
     open(&m);
     machine_start(&m, GRANT_ACQUIRE);
     fails(&m, FAILURE_LOGIN_REQUIRED, "nobody is signed in");
+    machine_close(&m);
     open_alone(&m);
     assert_int_equal(machine_start(&m, GRANT_ACQUIRE), STEP_SECRET);
     assert_string_equal(m.step.secret, "password");

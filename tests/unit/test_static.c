@@ -126,6 +126,7 @@ static void the_second_follows_the_first(void **state)
     machine_start(&m, GRANT_ACQUIRE);
     fails(&m, FAILURE_SECRET_MISSING, "token_secondary ended on 2027-01-13");
     /* the one that is named, and no other */
+    machine_close(&m);
     open(&m, SOURCE_FILE, SOURCE_FILE);
     set(&m, "slot", "secondary");
     machine_run(&m, GRANT_ACQUIRE, &missing, 0);
@@ -230,9 +231,11 @@ static void where_nothing_can_be_rotated(void **state)
     open(&m, SOURCE_STORED, SOURCE_NONE);
     machine_start(&m, GRANT_ROTATE);
     fails(&m, FAILURE_NOT_SUPPORTED, "but one token");
+    machine_close(&m);
     open(&m, SOURCE_STORED, SOURCE_FILE);
     machine_start(&m, GRANT_ROTATE);
     fails(&m, FAILURE_NOT_SUPPORTED, "not both in the store");
+    machine_close(&m);
     open(&m, SOURCE_STORED, SOURCE_STORED);
     set(&m, "slot", "primary");
     machine_start(&m, GRANT_ROTATE);
