@@ -1,9 +1,13 @@
 #include "acquire/verification.h"
 
+#include "acquire/keeper.h"
+#include "acquire/lock.h"
 #include "authority/id_token.h"
 #include "authority/url.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "dialect.h"
+#include "grant/exchange.h"
 #include "limits.h"
 #include "text.h"
 #include <errno.h>
@@ -16,6 +20,7 @@ struct verification {
     bool bearer;    /* a token for a service, not an id_token */
     bool refetched; /* the key set was fetched anew */
     struct worker_job *job;
+    struct store_call *call;
     struct documents_wait *documents;
     verified_fn *verified;
     claims_fn *claims;
@@ -37,6 +42,21 @@ static void fail(struct verification *verification, enum failure_kind kind, cons
     struct failure why;
     failure_set(&why, kind, CLASS_DEFINITE, "%s", reason);
     finish(verification, NULL, NULL, &why);
+}
+
+static void fail_error(struct verification *verification, int error)
+{
+    struct failure why;
+    verification_failure(error, &why);
+    finish(verification, NULL, NULL, &why);
+}
+
+void verification_failure(int error, struct failure *ret)
+{
+    if (error == -EACCES)
+        lock_failure(ret);
+    else
+        failure_set(ret, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-error));
 }
 
 static void succeed(struct verification *verification, const struct id_token *token)
@@ -100,7 +120,7 @@ static void fetch_keys(struct verification *verification, bool newer)
     int r = documents_jwks(verification->conductor->documents, verification->profile, verification->jwks_uri, &trust,
                            newer, on_jwks, verification, &verification->documents);
     if (r < 0)
-        fail(verification, FAILURE_BUSY, strerror(-r));
+        fail_error(verification, r);
 }
 
 static void on_metadata(void *arg, int error, const struct metadata *metadata, const struct failure *why)
@@ -133,6 +153,63 @@ static int fetch_metadata(struct verification *verification)
                               &verification->documents);
 }
 
+/* ---- a bearer token: first by which user flow the profile's sign-in was ---- */
+
+/* The keys, the issuer and what the token must say of itself are those of the flow that a person chose. */
+static int take_flow(struct verification *verification, const char *policy)
+{
+    char problem[LIMIT_TEXT];
+    struct profile *chosen = NULL;
+    int r = policy && *policy ? dialect_with_policy(verification->profile, policy, &chosen, problem) : 0;
+    if (chosen) {
+        profile_free(verification->profile);
+        verification->profile = chosen;
+    }
+    return r < 0 ? r : fetch_metadata(verification);
+}
+
+static void on_sign_in(void *arg, const struct store_result *result)
+{
+    struct verification *verification = arg;
+    struct credential credential = {0};
+    struct failure why;
+    verification->call = NULL;
+    if (result->error && result->error != STORE_MISSING && result->error != STORE_BOUND) {
+        keeper_failure(&why, "by which user flow the sign-in was could not be read", result);
+        finish(verification, NULL, NULL, &why);
+        return;
+    }
+    if (!result->error)
+        (void)credential_read(result->value, &credential); /* one that cannot be read counts as none */
+    int r = take_flow(verification, credential.policy);
+    credential_clear(&credential);
+    if (r < 0)
+        fail_error(verification, r);
+}
+
+/* Who has not used the sign-in since the agent began finds it in the store. */
+static int find_flow(struct verification *verification)
+{
+    struct conductor *conductor = verification->conductor;
+    const struct profile *profile = verification->profile;
+    const struct holder *holder = cache_find(conductor->cache, profile->name);
+    binding_text binding;
+    struct store *store = NULL;
+    if (!profile_is_b2c(profile) || !conductor_signs_in(profile))
+        return fetch_metadata(verification);
+    if (holder && holder->looked)
+        return take_flow(verification, holder->policy);
+    if (conductor->locked) /* a sign-in is read from nowhere now */
+        return -EACCES;
+    int r = binding_of(profile, buffer_span(&verification->ca_pem), binding);
+    if (r == 0)
+        r = stores_find(conductor->stores, profile->store, &store);
+    if (r < 0)
+        return r;
+    const struct store_key key = {.profile = profile->name, .name = SECRET_REFRESH_TOKEN, .binding = binding};
+    return store_get(store, &key, on_sign_in, verification, &verification->call);
+}
+
 static void on_ca_file(void *arg, const struct worker_result *result)
 {
     struct verification *verification = arg;
@@ -144,9 +221,9 @@ static void on_ca_file(void *arg, const struct worker_result *result)
         fail(verification, FAILURE_INVALID_CONFIGURATION, text);
         return;
     }
-    int r = fetch_metadata(verification);
+    int r = find_flow(verification);
     if (r < 0)
-        fail(verification, FAILURE_BUSY, strerror(-r));
+        fail_error(verification, r);
 }
 
 static struct verification *make(struct conductor *conductor, const struct profile *profile, struct span jwt,
@@ -200,7 +277,7 @@ int verification_start_bearer(struct conductor *conductor, struct profile *profi
     verification->arg = arg;
     int r = profile->ca_file ? worker_read(conductor->worker, profile->ca_file, WORKER_PUBLIC_FILE, LIMIT_RESPONSE,
                                            LIMIT_COMMAND_MS, on_ca_file, verification, &verification->job)
-                             : fetch_metadata(verification);
+                             : find_flow(verification);
     if (r < 0) {
         verification_cancel(verification);
         return r;
@@ -214,6 +291,7 @@ void verification_cancel(struct verification *verification)
     if (!verification)
         return;
     worker_cancel(verification->job);
+    store_cancel(verification->call);
     documents_cancel(verification->documents);
     profile_free(verification->profile);
     buffer_free(&verification->ca_pem);

@@ -14,8 +14,11 @@ int verification_start(struct conductor *, const struct profile *, const struct 
                        verified_fn *, void *arg, struct verification **ret);
 
 /* A bearer token for a service: the claims are the callee's to borrow during the call. The profile's CA file is read
- * first. */
+ * first, and by which user flow its sign-in was: the flow has keys, and often an issuer, of its own. */
 typedef void claims_fn(void *arg, struct json_object *claims, const struct failure *why);
 int verification_start_bearer(struct conductor *, struct profile *, struct span jwt, const char *audience, claims_fn *,
                               void *arg, struct verification **ret);
+/* Of what verification_start_bearer() returned. -EACCES: the agent is locked, and which user flow it was is in the
+ * store alone. */
+void verification_failure(int error, struct failure *ret);
 void verification_cancel(struct verification *); /* NULL is allowed */

@@ -64,7 +64,8 @@ struct id_token_failure {
     char got_bytes[LIMIT_CLAIM_SHOWN], expected_bytes[LIMIT_CLAIM_SHOWN];
 };
 
-/* Verify an id_token, or a JWT that was made for a service (no azp, no nonce, and sub may be absent). *ret is written
+/* Verify an id_token, or a JWT that was made for a service (no azp, no nonce, no user flow unless a person chose it,
+ * and sub may be absent). *ret is written
  * on ID_TOKEN_OK only, *ret_why (may be NULL; not to be copied: it points into itself) otherwise. */
 enum id_token_error id_token_verify(struct span token, const struct jwks *, const struct id_token_rules *,
                                     struct id_token *ret, struct id_token_failure *ret_why);

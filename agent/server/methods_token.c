@@ -316,7 +316,7 @@ void method_verify(struct call *call, json_object *parameters)
     int r = verification_start_bearer(call->connection->server->conductor, profile, span_of(jwt), audience, on_verified,
                                       call, &call->verification);
     if (r < 0) {
-        failure_set(&why, FAILURE_BUSY, CLASS_UNREACHABLE, "%s", strerror(-r));
+        verification_failure(r, &why);
         call_fail(call, &why);
     }
 }

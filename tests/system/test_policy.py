@@ -83,6 +83,46 @@ def test_a_step_up_and_what_follows_it(authority, home, start_agent, mltoken, fo
     assert not [s for s in authority.secrets() if s in agent.log()]
 
 
+@pytest.mark.parametrize("apart", [True, False], ids=["keys of their own", "the same keys"])
+@pytest.mark.parametrize("form", FORMS)
+def test_verify_goes_by_the_flow_of_the_sign_in(authority, home, start_agent, mltoken, form, apart):
+    path, more = FORMS[form]
+    authority.set_client("web", refresh_token="always", audience="api://x")
+    if apart:
+        for policy in (OWN, CHOSEN):
+            authority.flow_keys[policy.lower()] = KeySet()
+    home.config({"me": profile(authority, path, store="file", **more)},
+                {"default_profile": "me", "key_file": home.write("key", "k" * 40)})
+    agent = start_agent()
+
+    def verify(token):
+        """By the profile."""
+        return mltoken("verify", "--profile", "me", "--audience", "api://x", input=token)
+
+    assert sign_in(mltoken)[0].code == 0
+    own = mltoken("get").ok().out
+    verify(own).ok()
+    assert sign_in(mltoken, "--policy", CHOSEN)[0].code == 0
+    stepped = mltoken("get").ok().out
+    assert f"tfp: {CHOSEN}" in verify(stepped).ok().out
+    assert verify(own).code == 5, "who did not step up is not taken for one who did"
+    agent.stop()
+    agent = start_agent()  # nobody has asked for a token yet
+    varlink = agent.varlink()
+    varlink.call("Lock", passphrase="x")
+    assert "locked" in verify(stepped).failed(8)
+    varlink.call("Unlock", passphrase="x")
+    verify(stepped).ok()
+    assert verify(own).code == 5
+    mltoken("get").ok()
+    varlink.call("Lock", passphrase="x")
+    verify(stepped).ok()
+    varlink.call("Unlock", passphrase="x")
+    assert sign_in(mltoken)[0].code == 0
+    verify(mltoken("get").ok().out).ok()
+    assert verify(stepped).code == (5 if apart or form == "tfp" else 0), "only keys and issuer tell: its own flow need not be said"
+
+
 def test_two_flows_side_by_side_keep_apart(authority, home, start_agent, mltoken):
     authority.set_client("web", refresh_token="always")
     home.config({"me": profile(authority), "other": profile(authority)})

@@ -294,6 +294,22 @@ static void test_bearer(void **state)
                      ID_TOKEN_OK);
     assert_true(!token.subject && !token.account);
     id_token_done(&token);
+    /* by which user flow matters once a person has chosen one */
+    static const struct test_case flows[] = {
+        {"\"aud\":\"https://api.example.org\",\"tfp\":\"b2c_1_UP\"", ID_TOKEN_OK},
+        {"\"aud\":\"https://api.example.org\",\"acr\":\"B2C_1_up\"", ID_TOKEN_OK},
+        {"\"aud\":\"https://api.example.org\",\"tfp\":\"B2C_1_in\"", ID_TOKEN_POLICY},
+        {"\"aud\":\"https://api.example.org\",\"tfp\":\"B2C_1_in\",\"acr\":\"B2C_1_up\"", ID_TOKEN_POLICY},
+        {"\"aud\":\"https://api.example.org\",\"tfp\":7", ID_TOKEN_POLICY},
+        {"\"aud\":\"https://api.example.org\"", ID_TOKEN_POLICY},
+    };
+    how.policy = "B2C_1_up";
+    for (size_t i = 0; i < 2 * ELEMENTS(flows); i++) {
+        how.policy_chosen = i % 2;
+        if (try_with(id_token_verify_bearer, flows[i / 2].claims, &how) !=
+            (i % 2 ? flows[i / 2].expected : ID_TOKEN_OK))
+            fail_msg("%s", flows[i / 2].claims);
+    }
 }
 
 /* Nothing of the claims counts before the signature does. */

@@ -77,7 +77,7 @@ class Oidc:
         return body
 
     def identity_claims(self):
-        """What its id_tokens say beside."""
+        """What its tokens say beside."""
         return {}
 
     def owns(self, prefix):

@@ -273,7 +273,8 @@ class Endpoints:
         now, life = time.time(), client.token_lifetime
         issuer = dialect.issuer(request.base, self.store, user)
         audience = client.audience or resource or form.get("audience") or issuer
-        value = self._access_token(self.keys_of(dialect), name, client, user, scopes, audience, issuer, now, life)
+        value = self._access_token(self.keys_of(dialect), name, client, user, scopes, audience, issuer, now, life,
+                                   dialect.identity_claims())
         self.store.access_tokens[value] = AccessToken(value, name, user.name if user else None, " ".join(scopes),
                                                       audience, issuer, now + life, now, family.id if family else None)
         body = {"access_token": value, "token_type": client.token_type}
@@ -302,12 +303,12 @@ class Endpoints:
         body.update(client.extra)
         return {k: v for k, v in body.items() if v is not None}
 
-    def _access_token(self, keys, name, client, user, scopes, audience, issuer, now, life):
+    def _access_token(self, keys, name, client, user, scopes, audience, issuer, now, life, more=()):
         if client.token_format == "opaque":
             return "accessMARK" + uuid.uuid4().hex + "x" * client.token_padding
         claims = {"iss": issuer, "sub": user.sub if user else name, "aud": audience, "client_id": name,
                   "scope": " ".join(scopes), "iat": int(now), "nbf": int(now), "exp": int(now + life),
-                  "jti": uuid.uuid4().hex}
+                  "jti": uuid.uuid4().hex, **dict(more)}
         if client.token_padding:
             claims["padding"] = "x" * client.token_padding
         claims.update(client.access_token_claims)
