@@ -85,6 +85,15 @@ def varlink(home):
         connection.close()
 
 
+@pytest.fixture(params=["ordinary", "root"] if os.geteuid() == 0 else ["ordinary"])
+def guest(request):
+    """A private place for the PAM module, which runs as an ordinary user and as root: see pam_module.py."""
+    from pam_module import Guest
+    guest = Guest(request.param == "ordinary")
+    yield guest
+    guest.remove()
+
+
 @pytest.fixture(scope="session")
 def place_of_session():
     """A host for PAM: see pam_place.py. Skips, with the reason, where none can be made."""

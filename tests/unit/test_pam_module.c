@@ -1,5 +1,5 @@
 /* The PAM module's pure parts: who is who, what it is told, what it says; each limit at max-1, max and max+1. How they
- * work together is in tests/system/test_pam_module.py. */
+ * work together is in tests/system/test_pam_*.py. */
 #include "cleanup.h"
 #include "conversation.h"
 #include "mapping.h"
