@@ -194,7 +194,7 @@ guest: $(BUILD)/pam_guest
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \
                 libsecret-1-dev libpam0g-dev ca-certificates python3 openssl
 DEPS_TEST    := libcmocka-dev python3-pytest python3-pytest-xdist python3-pexpect jose curl strace iproute2 procps systemd libasan8 libubsan1 \
-                util-linux gnome-keyring dbus-daemon libsecret-tools python3-gi gir1.2-gcr-3 pinentry-tty pinentry-curses pamtester libpam-wrapper openssh-server
+                util-linux gnome-keyring dbus-daemon libsecret-tools python3-gi gir1.2-gcr-3 pinentry-tty pinentry-curses pamtester libpam-wrapper openssh-server sudo
 DEPS_LINT    := clang clang-format clang-tidy cppcheck shellcheck mandoc systemd g++
 DEPS_FUZZ    := clang libclang-rt-14-dev
 # dbconfig-sqlite3: the first that glewlwyd would take otherwise brings a MySQL client. npm may be there from elsewhere.

@@ -8,7 +8,7 @@
 #include "span.h"
 #include <security/pam_modules.h>
 
-/* PAM_SUCCESS when somebody can be asked. */
+/* PAM_SUCCESS when somebody can be asked: with PAM_SILENT, only at a terminal of this machine. */
 int talk_check(pam_handle_t *, int flags);
 /* Shows `prompt` and waits for Enter: PAM_SUCCESS or PAM_CONV_ERR. */
 int talk_ask(pam_handle_t *, const char *prompt);

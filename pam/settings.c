@@ -350,6 +350,9 @@ int settings_finish(struct settings *settings, const char *service, char problem
     bool login = strcmp(service, "login") == 0;
     if (settings->max_wait == 0)
         settings->max_wait = login ? DEFAULT_PAM_LOGIN_WAIT_S : DEFAULT_PAM_WAIT_S;
+    /* its session is of another user than the one who signs in: nobody would fetch the tokens */
+    if (strcmp(service, "sudo") == 0 || strcmp(service, "sudo-i") == 0)
+        settings->handoff = false;
     if (set_default(&settings->qr, "auto") < 0 || set_default(&settings->handoff_profile, settings->profile) < 0 ||
         set_default(&settings->cached_profile, settings->profile) < 0)
         return -ENOMEM;
