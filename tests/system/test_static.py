@@ -77,7 +77,7 @@ def test_after_the_end_it_is_refused(home, start_agent, mltoken):
 
 
 def test_it_ends_while_it_is_served(home, start_agent, mltoken):
-    home.config({"k": keyed(home, expires=instant(12))})
+    home.config({"k": keyed(home, expires=instant(20))})
     start_agent()
     assert mltoken("get", "k").code == 0
     assert wait_until(lambda: mltoken("get", "k").code, step=0.5) == 3
@@ -85,7 +85,7 @@ def test_it_ends_while_it_is_served(home, start_agent, mltoken):
 
 def test_the_second_slot_takes_over(home, start_agent, mltoken):
     second = home.secret("otherMARK", "second")
-    home.config({"k": keyed(home, expires=instant(12), token_secondary=second)})
+    home.config({"k": keyed(home, expires=instant(20), token_secondary=second)})
     start_agent()
     assert mltoken("get", "k").out == "keyMARK0123456789\n"
     assert wait_until(lambda: mltoken("get", "k").out.replace("keyMARK0123456789\n", ""), step=0.5) == "otherMARK\n"
