@@ -17,6 +17,7 @@ struct entry {
 };
 
 struct stack {
+    const char *service;
     struct entry entries[MOST_LINES];
     size_t count;
 };
@@ -40,6 +41,13 @@ static void take(struct stack *stack, struct span type, struct span control, str
     copy(entry->arguments, sizeof(entry->arguments), line);
     entry->included = included;
     stack->count++;
+}
+
+/* su is su-l's alone, as sudo may be sudo-i's. */
+static bool is_shared(const char *service, const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(service, name, length) != 0 || (service[length] && service[length] != '-');
 }
 
 static void read_service(struct pam_visit *visit, const char *name, int depth, struct stack *stack)
@@ -68,7 +76,7 @@ static void read_service(struct pam_visit *visit, const char *name, int depth, s
                 read_service(visit, other, depth + 1, stack);
             }
         } else {
-            take(stack, type, control, line, depth > 0);
+            take(stack, type, control, line, is_shared(stack->service, name));
         }
     }
 }
@@ -248,7 +256,8 @@ void pam_check_stack(struct pam_visit *visit)
     struct stack *stack = calloc(1, sizeof(*stack));
     if (!stack)
         return;
-    read_service(visit, "sshd", 0, stack);
+    stack->service = "sshd";
+    read_service(visit, stack->service, 0, stack);
     if (stack->count == 0) {
         pam_say(visit, PAM_BAD, "there is no /etc/pam.d/sshd: install openssh-server");
     } else {
@@ -259,6 +268,7 @@ void pam_check_stack(struct pam_visit *visit)
     }
     for (size_t i = 0; i < ELEMENTS(others); i++) { /* where somebody put it */
         stack->count = 0;
+        stack->service = others[i];
         read_service(visit, others[i], 0, stack);
         if (find(stack, "auth", "pam_mltoken.so") >= 0) {
             check_auth(visit, others[i], stack);

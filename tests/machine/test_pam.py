@@ -157,3 +157,23 @@ def test_nothing_secret_in_the_journal(machine, gate, authority):
     spool = machine.run("sh", "-c", "cat /run/mltoken/handoff/*").out
     for secret in secrets:
         assert secret not in events and secret not in spool and secret not in alice.shown
+
+
+def test_a_token_in_the_sessions_environment(machine, gate, authority, people):
+    """export, as the commented line of the example has it: for that session alone, and nowhere in the journal."""
+    gate.configure(export="company:COMPANY_TOKEN", debug="yes")
+    start = time.time()
+    alice = gate.ssh("alice").sign_in().shell()
+    token = alice("printenv COMPANY_TOKEN")
+    assert claims_of(token)["sub"] == "sub-alice-1" and alice(GET) == token
+    assert alice("env | grep -c MLTOKEN_") == "0"
+    assert authority.count("device") == 1
+    console = gate.login("root").password(ROOT_PASSWORD).shell()
+    assert console("printenv COMPANY_TOKEN || echo none").endswith("none")
+    console.leave()
+    assert token not in machine.run("journalctl", "--no-pager", "--quiet", "--all", "--output=json", f"--since=@{start:.0f}").ok().out
+    assert "COMPANY_TOKEN" not in machine.run("cat", f"/proc/{service(machine, 'alice', 'MainPID')}/environ").out
+    alice.leave()
+    gate.configure()
+    bare = gate.ssh("alice").sign_in().shell()
+    assert bare("printenv COMPANY_TOKEN || echo none") == "none", "it is off by default"
