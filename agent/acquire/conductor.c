@@ -354,6 +354,7 @@ void conductor_forget_sign_in(struct conductor *conductor, struct holder *holder
     lodging_end(conductor, holder);
     keeper_note_sign_in(holder, NULL);
     holder_forget_unsaved(holder);
+    holder_challenge(holder, NULL);
     holder->looked = false;
     holder->sign_in++;
 }

@@ -92,6 +92,7 @@ static void on_saved(void *arg, int error, const struct failure *why)
     if (!error && flight_is_sign_in(flight)) {
         flight->sign_in = ++flight->holder->sign_in;
         holder_forget_unsaved(flight->holder);
+        holder_challenge(flight->holder, NULL); /* it was met, or is asked for anew */
     }
     flight_answer(flight, &given);
 }

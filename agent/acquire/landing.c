@@ -129,6 +129,18 @@ int conductor_put(const struct flight *flight, struct entry *entry, struct token
     return r;
 }
 
+/* What the authority asks of the next sign-in is sent with that by itself; nobody has to carry it there. Of a parent's
+ * sign-in the failure keeps it, for who asks is told to sign in elsewhere. */
+static const struct failure *keep_challenge(struct holder *holder, const struct failure *failure, struct failure *copy)
+{
+    if (failure->kind != FAILURE_LOGIN_REQUIRED || !*failure->claims || *failure->profile)
+        return failure;
+    holder_challenge(holder, failure->claims);
+    *copy = *failure;
+    *copy->claims = '\0';
+    return copy;
+}
+
 void conductor_landed(struct conductor *conductor, struct flight *flight, struct tokens *tokens,
                       const struct failure *failure)
 {
@@ -152,7 +164,7 @@ void conductor_landed(struct conductor *conductor, struct flight *flight, struct
     entry->flight = NULL; /* whoever asks from now on starts a flight of their own */
     entry->landing = flight;
     if (failure)
-        land_failure(flight, failure);
+        land_failure(flight, keep_challenge(flight->holder, failure, &why));
     else
         land_tokens(flight);
     if (!flight->entry)

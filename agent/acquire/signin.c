@@ -56,7 +56,8 @@ static int choose_flow(const struct login *login, struct profile *profile, struc
 
 int conductor_login(struct conductor *conductor, struct holder *holder, struct login *login, struct failure *why)
 {
-    struct request asked = {.min_valid_s = -1, .claims = (char *)(uintptr_t)login->claims};
+    const char *claims = login->claims ? login->claims : holder->challenge;
+    struct request asked = {.min_valid_s = -1, .claims = (char *)(uintptr_t)claims};
     struct profile *chosen;
     struct flight *flight;
     if (!(holder->profile->grant->ops & GRANT_LOGIN)) {

@@ -22,7 +22,7 @@ struct login {
     struct login *next;    /* of the conductor's */
     char session[LOGIN_SESSION + 1];
     bool switch_account;
-    const char *claims; /* asked for; NULL: none. Copied */
+    const char *claims; /* asked for; NULL: what the authority asks for since it refused to renew. Copied */
     const char *policy; /* the user flow; NULL: the profile's own. Copied */
     void (*prompted)(void *arg, const struct prompt_step *);
     void (*done)(void *arg, const struct identity *, int64_t expires_at,

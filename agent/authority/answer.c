@@ -212,6 +212,17 @@ static void put_words(struct failure *why, const struct complaint *said)
     text_clean_into(why->trace_id, sizeof(why->trace_id), said->trace);
 }
 
+/* What the next sign-in is to be asked for. It goes back as it came, so it must be what it says. */
+static void put_challenge(struct failure *why, json_object *json)
+{
+    _cleanup_json_ json_object *challenge = NULL;
+    const char *claims;
+    if (json_string(json, "claims", LIMIT_CHALLENGE, &claims) == 0 &&
+        json_parse(claims, strlen(claims), LIMIT_REQUEST_DEPTH, &challenge) == 0 &&
+        json_object_is_type(challenge, json_type_object))
+        (void)snprintf(why->claims, sizeof(why->claims), "%s", claims);
+}
+
 static bool is_about_dpop(struct span error)
 {
     static const char *const codes[] = {"use_dpop_nonce", "invalid_dpop_proof", NULL};
@@ -339,6 +350,8 @@ enum outcome answer_error(const struct answer *answer, const struct profile *pro
         if (not_now && outcome == OUTCOME_REFUSED && (answer->status == 429 || !is_protocol_code(said.error)))
             outcome = OUTCOME_RETRY;
         explain_words(outcome, &said, answer, profile, why);
+        if (outcome == OUTCOME_LOGIN)
+            put_challenge(why, json);
     } else if (success && (!ret_json || json_object_is_type(json, json_type_object))) {
         if (ret_json)
             *ret_json = TAKE_PTR(json);

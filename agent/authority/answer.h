@@ -32,7 +32,7 @@ void failure_refused(struct failure *, const char *code, const char *sentence);
  * trace ids, Retry-After in both forms) and *ret is untouched. A token with bytes outside 0x21-0x7E or longer than
  * LIMIT_TOKEN, an absent access_token, a token_type other than Bearer, or a token that says it is bound to a key
  * (bound.h; by certificate unless allow_bound) is REFUSED. `user` says whether a person's sign-in stands behind the
- * request (then invalid_grant means LOGIN).
+ * request (then invalid_grant means LOGIN, and the answer's claims are the failure's).
  *
  * Lifetimes: expires_in (number or string), else expires_on (these, or a date as text) against the wall clock; beyond
  * LIMIT_LIFETIME_S is cut to that; 0 or less is REFUSED (a dead token must not look alive); absent or unreadable is -1,

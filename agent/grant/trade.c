@@ -87,7 +87,6 @@ static bool among(const char *word, const char *const *words)
 struct refusal {
     bool person;  /* who signed in at the parent has to do something, by the authority's own word */
     bool subject; /* it may be the token that was given */
-    char claims[LIMIT_CHALLENGE + 1];
 };
 
 /* An invalid_grant alone is no reason to send for the person: it is said of a token for another audience too. */
@@ -97,7 +96,7 @@ static void read_refusal(const struct trade *trade, const struct answer *answer,
     static const char *const action[] = {"basic_action", "additional_action", "consent_required",
                                          "user_password_expired", NULL};
     _cleanup_json_wipe_ json_object *json = NULL;
-    const char *error = "", *suberror = "", *claims = "";
+    const char *error = "", *suberror = "";
     *ret = (struct refusal){0};
     if (answer->error || json_parse(answer->body.data, answer->body.length, LIMIT_RESPONSE_DEPTH, &json) < 0)
         return;
@@ -106,21 +105,15 @@ static void read_refusal(const struct trade *trade, const struct answer *answer,
     bool grant = strcmp(error, "invalid_grant") == 0;
     ret->person = *trade->person && (among(error, person) || (grant && among(suberror, action)));
     ret->subject = grant || (trade->kind->exchanged && strcmp(error, "invalid_request") == 0);
-    _cleanup_json_ json_object *challenge = NULL;
-    if (json_string(json, "claims", LIMIT_CHALLENGE, &claims) == 0 &&
-        json_parse(claims, strlen(claims), LIMIT_REQUEST_DEPTH, &challenge) == 0 &&
-        json_object_is_type(challenge, json_type_object))
-        (void)snprintf(ret->claims, sizeof(ret->claims), "%s", claims);
 }
 
-static int fail_person(const struct trade *trade, const struct refusal *refusal, struct failure *why, struct step *ret)
+static int fail_person(const struct trade *trade, struct failure *why, struct step *ret)
 {
     char reason[LIMIT_TEXT];
     (void)snprintf(reason, sizeof(reason), "parent %s: %.*s", trade->input->profile->parent,
                    LIMIT_TEXT - LIMIT_PROFILE_NAME - 16, why->reason);
     memcpy(why->reason, reason, sizeof(reason));
     (void)snprintf(why->profile, sizeof(why->profile), "%s", trade->person);
-    memcpy(why->claims, refusal->claims, sizeof(why->claims));
     return step_fail(ret, why);
 }
 
@@ -128,7 +121,7 @@ static int fail(struct trade *trade, const struct refusal *refusal, struct failu
 {
     bool definite = why->kind == FAILURE_AUTHORITY_REFUSED;
     if (why->kind == FAILURE_LOGIN_REQUIRED)
-        return fail_person(trade, refusal, why, ret);
+        return fail_person(trade, why, ret);
     failure_name_scope(why, input_request(trade->input), trade->input->profile);
     if (!definite || !refusal->subject || trade->input->profile->subject_token_file ||
         trade->refused.kind != FAILURE_NONE)

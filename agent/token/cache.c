@@ -75,7 +75,14 @@ void cache_remove(struct cache *cache, struct holder *holder)
     holder_forget_unsaved(holder);
     timer_stop(&holder->lodging);
     free(holder->signed_out);
+    free(holder->challenge);
     free(holder);
+}
+
+void holder_challenge(struct holder *holder, const char *claims)
+{
+    free(holder->challenge);
+    holder->challenge = claims ? strdup(claims) : NULL;
 }
 
 uint64_t cache_epoch(const struct cache *cache)

@@ -67,6 +67,7 @@ struct holder {
     struct conductor *host;
     uint64_t sign_in; /* grows with each sign-in and sign-out: a renewal of an older one must not replace it */
     struct failure *signed_out; /* why a person must sign in; NULL when that is not so */
+    char *challenge;            /* claims that the next sign-in is to be asked for, JSON; never logged. NULL: none */
     struct failure *refused;    /* a password that is not sent again until something changes; NULL: none */
     int64_t refused_wall_ms;    /* when the flight began that was refused last: epoch, ms */
     struct flight *flights;     /* under way or waiting their turn */
@@ -122,6 +123,9 @@ int entry_unlock(struct entry *, struct seal_key *, int64_t now_ms);
 int holder_lock_unsaved(struct holder *, struct seal *);
 int holder_unlock_unsaved(struct holder *, struct seal_key *);
 void holder_forget_unsaved(struct holder *);
+/* What the next sign-in is to be asked for; NULL: nothing. Without memory there is nothing: the next refusal says it
+ * again. */
+void holder_challenge(struct holder *, const char *claims);
 /* When it is to be renewed in the background (CLOCK_BOOTTIME, ms); -1: not at all. */
 int64_t entry_renew_ms(const struct entry *, int64_t now_ms);
 /* Is what was asked for more than a token just fetched lives? Then *ret says so. */

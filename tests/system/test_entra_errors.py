@@ -234,6 +234,52 @@ def test_a_claims_challenge_is_handed_in_and_its_token_kept_apart(desk, authorit
         assert desk.mltoken("get", "me", "--claims", wrong).code == 2
 
 
+def claims_sent(authority):
+    """Of each exchange of a sign-in."""
+    return [json.loads(r.form["claims"]) if "claims" in r.form else None for r in authority.requests("token", "native")
+            if r.grant != "refresh_token"]
+
+
+def test_what_a_refused_renewal_asks_for_goes_with_the_next_sign_in(desk, authority):
+    """Nobody carries it there; it is in no message, and sent until a sign-in is made."""
+    assert claims_sent(authority) == [None]
+    refusal = said("interaction_required", 50076)
+    authority.fault("token", times=1, error=refusal)
+    line = desk.mltoken("get", "me", "--scope", "https://r.example/.default")
+    assert line.code == 4 and "sign in with: mltoken login me\n" in line.err and "challengeMARK" not in line.err, line
+    for command in (("status", "me", "--json"), ("status", "me"), ("log",)):
+        outcome = desk.mltoken(*command)
+        assert "challengeMARK" not in outcome.out + outcome.err, command
+    desk.still_signed_in()  # which does not take it off
+    authority.fault("token", times=1, error=said("invalid_request", 90002))
+    assert desk.mltoken("login", "me", "--json").code == 5
+    assert desk.mltoken("login", "me", "--json").code == 0
+    assert desk.mltoken("login", "me", "--json").code == 0
+    challenge = json.loads(CHALLENGE)
+    assert claims_sent(authority) == [None, challenge, challenge, None]
+    assert desk.mltoken("get", "me", "--refresh").code == 0
+    assert "claims" not in authority.requests("token")[-1].form
+
+
+def test_what_a_person_says_outranks_a_challenge_and_signing_out_ends_it(desk, authority):
+    refusal = said("interaction_required", 50076)
+
+    def refuse():
+        authority.fault("token", times=1, error=refusal)
+        desk.mltoken("get", "me", "--scope", f"https://r{next(desk.numbers)}.example/.default").failed(4)
+
+    refuse()
+    assert desk.mltoken("login", "me", "--json", "--claims", "{}").code == 0
+    refuse()
+    desk.mltoken("logout", "me").ok()
+    assert desk.mltoken("login", "me", "--json").code == 0
+    refuse()
+    refusal["claims"] = "no json"  # one that is none leaves what was there
+    refuse()
+    assert desk.mltoken("login", "me", "--json").code == 0
+    assert claims_sent(authority) == [None, {}, None, json.loads(CHALLENGE)]
+
+
 def test_a_robot_hands_a_challenge_in_too(desk, authority):
     claims = '{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}'
     desk.mltoken("get", "svc", "--claims", claims).ok()

@@ -187,6 +187,33 @@ static void sends_a_person_to_sign_in(void **state)
     machine_close(&m);
 }
 
+/* What the authority asks of that sign-in goes with it, when it is what it says it is. */
+static void says_what_the_sign_in_is_asked_for(void **state)
+{
+    static const struct {
+        const char *error, *claims, *kept;
+    } cases[] = {
+        {"interaction_required", "\"{\\\"a\\\":1}\"", "{\"a\":1}"},
+        {"invalid_grant", "\"{\\\"a\\\":1}\"", "{\"a\":1}"},
+        {"invalid_grant", "\"\"", ""},
+        {"invalid_grant", "\"[1]\"", ""},
+        {"invalid_grant", "{\"a\":1}", ""},
+        {"invalid_client", "\"{\\\"a\\\":1}\"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        char body[256];
+        struct machine m;
+        open(&m);
+        (void)snprintf(body, sizeof(body), "{\"error\":\"%s\",\"claims\":%s}", cases[i].error, cases[i].claims);
+        RUN(&m, SAYS(400, body), SAVED);
+        assert_int_equal(m.step.kind, STEP_FAIL);
+        assert_string_equal(m.step.fail.claims, cases[i].kept);
+        assert_null(strstr(m.step.fail.reason, "\"a\""));
+        machine_close(&m);
+    }
+}
+
 static void repeats_a_lost_request_once(void **state)
 {
     struct machine m;
@@ -379,6 +406,7 @@ int main(void)
         cmocka_unit_test(asks_for_scopes_only_when_they_differ),
         cmocka_unit_test(refuses_scopes_aloud),
         cmocka_unit_test(sends_a_person_to_sign_in),
+        cmocka_unit_test(says_what_the_sign_in_is_asked_for),
         cmocka_unit_test(repeats_a_lost_request_once),
         cmocka_unit_test(keeps_the_repeat_when_time_ran_out),
         cmocka_unit_test(does_not_repeat_what_cannot_be_recorded),
