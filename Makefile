@@ -73,7 +73,7 @@ CPPFLAGS_ := -D_GNU_SOURCE -DMLTOKEN_VERSION='"$(VERSION)"' -DMLTOKEN_SYSCONFDIR
              -include lib/common/banned.h -iquote lib/common -iquote lib -iquote agent -iquote pam -MMD -MP $(CPPFLAGS)
 CFLAGS_   = -std=gnu11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(FLAGS_PROBED) $(if $(WERROR),-Werror) $(CFLAGS)
 
-.PHONY: all impatient guest install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
+.PHONY: all impatient guest failing install uninstall deps deps-build clean demo check unit lint bench interop machine machine-clean fuzz fuzz-programs torture hardening ci
 .DEFAULT_GOAL := all
 
 STORES    := $(patsubst agent/store/%_main.c,$(BUILD)/mltoken-store-%,$(wildcard agent/store/*_main.c))
@@ -188,7 +188,22 @@ $(BUILD)/pam_guest: tests/system/pam_guest.c $(BUILD)/flags.mk
 	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu11 -O1 -g -Wall -Wextra -Wno-stringop-truncation -rdynamic \
 	    $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DWITHOUT_MALLOC) -o $@ $< -lpam -ldl
 
-guest: $(BUILD)/pam_guest
+guest: $(BUILD)/pam_guest failing
+
+# an agent and mltoken-pam-import whose calls fail when they are told to
+FAILING := $(BUILD)/failing/mltoken-agent-main $(BUILD)/failing/mltoken-pam-import
+
+$(BUILD)/failing/failing_calls.o: tests/system/failing_calls.c $(BUILD)/flags.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -D_GNU_SOURCE -std=gnu11 -O1 -g -Wall -Wextra $(if $(SAN),-DWITHOUT_MALLOC) -c $< -o $@
+
+$(BUILD)/failing/mltoken-agent-main: $(call objects,agent/main.c) $(BUILD)/failing/failing_calls.o $(BUILD)/agent.a $(call objects,$(COMMON_SRC))
+	$(call say,LD,$@)$(CC) -pie -rdynamic $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(AGENT_PKGS)) -ldl
+
+$(BUILD)/failing/mltoken-pam-import: $(call objects,$(IMPORT_SRC)) $(BUILD)/failing/failing_calls.o $(BUILD)/libmltoken.a
+	$(call say,LD,$@)$(CC) -pie -rdynamic $(OPTIMISE) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(LIB_PKGS)) -ldl
+
+failing: $(FAILING)
 
 # ---- the targets of people ---------------------------------------------------------------------------------------
 DEPS_BUILD   := gcc libc6-dev make pkg-config libcurl4-openssl-dev libjson-c-dev libssl-dev libqrencode-dev libsodium-dev \

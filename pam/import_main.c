@@ -205,9 +205,10 @@ static int choose_profile(mltoken_handle *handle, struct import_record *record, 
 /* A request has its limit, and the access token can be fetched anew. */
 static void make_fit(struct import_record *record)
 {
-    size_t length = strlen(
-        json_object_to_json_string_ext(record->parameters, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    const char *text =
+        json_object_to_json_string_ext(record->parameters, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     json_object *refresh = NULL, *access = NULL;
+    size_t length = text ? strlen(text) : 0; /* without memory: the call will find out */
     if (length + LIMIT_TEXT <= LIMIT_REQUEST || json_member(record->parameters, "refreshToken", &refresh) < 0 ||
         json_member(record->parameters, "accessToken", &access) < 0)
         return;
