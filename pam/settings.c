@@ -2,11 +2,13 @@
 
 #include "cleanup.h"
 #include "ini.h"
+#include "lines.h"
 #include "text.h"
 #include "trusted.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 enum kind { TEXT, PATH, LIST, NUMBER, FLAG };
 
@@ -299,15 +301,15 @@ static int finish_rate(struct settings *settings, char *problem)
 }
 
 /* What a person, not an administrator, decides about himself. */
-static bool is_mutable(const char *claim)
+static const char *find_mutable(const char *claim)
 {
     static const char *const claims[] = {"preferred_username", "email",      "upn",         "unique_name", "name",
                                          "nickname",           "given_name", "family_name", "middle_name", "profile",
                                          "phone_number",       "website"};
     for (size_t i = 0; i < ELEMENTS(claims); i++)
-        if (strcmp(claim, claims[i]) == 0)
-            return true;
-    return false;
+        if (strcasecmp(claim, claims[i]) == 0)
+            return claims[i];
+    return NULL;
 }
 
 static int check_identity(const struct settings *settings, char *problem)
@@ -317,11 +319,12 @@ static int check_identity(const struct settings *settings, char *problem)
         return bad(problem, "exactly one of map and user_claim must be set: nothing else says who is who");
     if (!claim)
         return settings->strip_domain ? bad(problem, "strip_domain belongs to user_claim") : 0;
-    size_t length = strlen(claim);
-    if (length > LIMIT_LINE_NAME - strlen("claim.") ||
-        strspn(claim, "abcdefghijklmnopqrstuvwxyz0123456789_.") != length)
-        return bad(problem, "user_claim must be a name of a-z, 0-9, _ and .");
-    if (is_mutable(claim) && !settings->mutable_accepted)
+    if (!line_claim_sound(claim))
+        return bad(problem, "user_claim must be the name of a claim: " LINE_CLAIM_FORM);
+    const char *known = find_mutable(claim);
+    if (known && strcmp(claim, known) != 0) /* what holds for it would not hold for the other */
+        return bad(problem, "user_claim: the claim is called %s", known);
+    if (known && !settings->mutable_accepted)
         return bad(problem, "people can change %s themselves: use a map, or set mutable_claim=accepted", claim);
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "login/wanted.h"
 
 #include "cleanup.h"
+#include "lines.h"
 #include "text.h"
 #include <errno.h>
 
@@ -21,18 +22,10 @@ static int complain(char problem[static LIMIT_TEXT], const char *option, const c
     return -EINVAL;
 }
 
-/* What the names of fields may hold (lines.h), behind "claim.". */
-static bool is_claim(const char *name)
-{
-    size_t length = strlen(name);
-    return length > 0 && length <= LIMIT_LINE_NAME - strlen("claim.") &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") == length;
-}
-
 static int add_claim(struct wanted *wanted, const char *name, char problem[static LIMIT_TEXT])
 {
-    if (!is_claim(name))
-        return complain(problem, name, "is no name of a claim: 1 to 58 of a-z, 0-9, _ and .");
+    if (!line_claim_sound(name))
+        return complain(problem, name, "is no name of a claim: " LINE_CLAIM_FORM);
     for (size_t i = 0; i < wanted->claim_count; i++)
         if (strcmp(wanted->claims[i], name) == 0)
             return 0;

@@ -18,10 +18,17 @@ static bool name_sound(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
         char c = text.data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+              c == '-'))
             return false;
     }
     return text.length > 0 && text.length <= LIMIT_LINE_NAME;
+}
+
+bool line_claim_sound(const char *claim)
+{
+    struct span text = span_of(claim);
+    return name_sound(text) && text.length <= LIMIT_LINE_NAME - strlen("claim.") && text.data[0] != '-';
 }
 
 /* Fields that stand as often as they have values. */

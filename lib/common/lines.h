@@ -1,14 +1,18 @@
 /* The line protocol of the PAM programs: what mltoken-pam-login and mltoken-pam-import say to pam_mltoken.so, and what
- * a hand-off record holds. A message is one line: a word of [a-z_]+, then fields " name=value" with names of [a-z0-9_.]
- * and values as base64url without padding, then "\n". What always holds: libc alone, no input is trusted and all of it
- * is bounded (LIMIT_LINE bytes and LIMIT_LINE_FIELDS fields in a line); a line that is no line of this form, or has a
- * field twice that is no list, ends the conversation: the reader gives no further line. A line owns its bytes and wipes
- * them when it is freed: they may be tokens. */
+ * a hand-off record holds. A message is one line: a word of [a-z_]+, then fields " name=value" with names of
+ * [A-Za-z0-9_.-] and values as base64url without padding, then "\n". What always holds: libc alone, no input is trusted
+ * and all of it is bounded (LIMIT_LINE bytes and LIMIT_LINE_FIELDS fields in a line); a line that is no line of this
+ * form, or has a field twice that is no list, ends the conversation: the reader gives no further line. A line owns its
+ * bytes and wipes them when it is freed: they may be tokens. */
 #pragma once
 
 #include "buffer.h"
 #include "span.h"
 #include <stdint.h>
+
+/* A claim that can be told, as the field "claim.NAME"; it is no option of a command line either. */
+#define LINE_CLAIM_FORM "1 to 58 of a-z, A-Z, 0-9, _, . and -, the first no -"
+bool line_claim_sound(const char *claim);
 
 /* ---- writing ---- */
 

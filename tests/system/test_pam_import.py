@@ -30,7 +30,7 @@ def heard(text):
     """[(word, {name: value})] of what the program says; fails on what is no line of the protocol."""
     found = []
     for one in text.splitlines():
-        assert re.fullmatch(r"[a-z_]+( [a-z0-9_.]+=[A-Za-z0-9_-]*)*", one), one[:200]
+        assert re.fullmatch(r"[a-z_]+( [A-Za-z0-9_.-]+=[A-Za-z0-9_-]*)*", one), one[:200]
         word, *fields = one.split(" ")
         pairs = [field.split("=") for field in fields]
         found.append((word, {n: base64.urlsafe_b64decode(v + "=" * (-len(v) % 4)).decode() for n, v in pairs}))

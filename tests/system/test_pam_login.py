@@ -227,7 +227,7 @@ def test_a_client_secret_is_the_helpers_own_file(authority, home):
     helper.close()
 
 
-@pytest.mark.parametrize("args", [["--colour"], ["--claim"], ["--claim", "a b"], ["--claim", "A"], ["--claim", "x" * 59], ["--claim", ""], ["x"],
+@pytest.mark.parametrize("args", [["--colour"], ["--claim"], ["--claim", "a b"], ["--claim", "-a"], ["--claim", "a/b"], ["--claim", "\u00e4"], ["--claim", "x" * 59], ["--claim", ""], ["x"],
                                   ["--max-wait", "0"], ["--max-wait", "-1"], ["--max-wait", "3601"], ["--max-wait", "1x"], ["--max-wait", ""],
                                   ["--verification-host", ""], ["--verification-host", "x" * 254], ["--\u001b[2J"],
                                   sum((["--claim", f"c{i}"] for i in range(17)), []), sum((["--verification-host", f"h{i}"] for i in range(33)), [])])

@@ -146,6 +146,13 @@ def test_claims_are_told_as_they_are(tell):
     assert done["claim.email_verified"] == "true" and done["tid"] == "t-1" and done["oid"] == "o-1" and "claim.aaa" not in done
 
 
+def test_the_name_of_a_claim_is_it_to_the_letter(tell):
+    claims = {"onPremisesSamAccountName": "alice", "onpremisessamaccountname": "mallory", "X-1.a_B": "b", "UPN": "c", "upn": "d"}
+    done, _ = tell(claims, "--claim", "onPremisesSamAccountName", "--claim", "X-1.a_B", "--claim", "UPN", "--claim", "OnPremisesSamAccountName")
+    assert {name: value for name, value in done.items() if name.startswith("claim.")} == {
+        "claim.onPremisesSamAccountName": "alice", "claim.X-1.a_B": "b", "claim.UPN": "c"}
+
+
 @pytest.mark.parametrize("verified", ["true", 1, None, False, [True]])
 def test_an_address_is_verified_by_true_alone(tell, verified):
     assert tell({"email": "a@b", "email_verified": verified}, "--claim", "email")[0]["claim.email_verified"] == "false"

@@ -27,10 +27,21 @@ def test_a_claim(guest):
         assert with_claim(guest, "unix_name", value, strip="example.org") == AUTH_ERR, value
 
 
+def test_a_claim_with_capitals(guest):
+    """It is that claim, and no other that differs by them."""
+    guest.service(rate="no")
+    name = "onPremises-Sam.AccountName"
+    assert with_claim(guest, name, guest.user) == SUCCESS
+    assert with_claim(guest, name, "root") == AUTH_ERR
+    guest.login(say(prompt(), done(**{f"claim__{name.lower()}": guest.user, f"claim__{name.upper()}": guest.user})))
+    assert guest.auth().codes == [AUTH_ERR]
+
+
 def test_claims_that_people_can_change(guest):
     guest.service(rate="no")
     assert with_claim(guest, "preferred_username", guest.user) == SERVICE_ERR
     assert with_claim(guest, "preferred_username", guest.user, accepted=True) == SUCCESS
+    assert with_claim(guest, "Email", guest.user, accepted=True, claim__email_verified="true") == SERVICE_ERR, "it has another name"
     assert with_claim(guest, "email", guest.user, accepted=True) == AUTH_ERR, "not verified"
     assert with_claim(guest, "email", guest.user, accepted=True, claim__email_verified="false") == AUTH_ERR
     assert with_claim(guest, "email", guest.user, accepted=True, claim__email_verified="true") == SUCCESS

@@ -132,7 +132,7 @@ def test_a_user_that_there_is_not(guest):
 
 
 @pytest.mark.parametrize("argument", ["nonsense", "nonsense=1", "debug", "debug=", "debug=1", "min_uid=0", "min_uid=-1", "min_uid=1x", "max_wait=0",
-                                      "max_wait=100000", "fallback=yes", "config=relative", "mutable_claim=yes", "user_claim=Sub", "map=x", "rate=5",
+                                      "max_wait=100000", "fallback=yes", "config=relative", "mutable_claim=yes", "user_claim=a/b", "user_claim=-a", "user_claim=Email", "user_claim=UPN", "map=x", "rate=5",
                                       "rate=0/10", "rate=99/10", "rate=5/0", "rate=no/5", "export=p:LD_PRELOAD", "export=p:PATH", "export=:X_TOKEN",
                                       "export=p", "qr=maybe", "profile=", "require_group=,", "handoff_fallback=maybe", "config=/etc/passwd", "map",
                                       "profile=\x1b[2J", "user_claim=unix_name", "strip_domain=example.org", "cached=yes"])

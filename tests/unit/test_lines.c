@@ -111,8 +111,10 @@ static void test_refused(void **state)
                                       "done sub=e+",
                                       "done sub=eA sub=eA",
                                       "done sub=eA x=eA sub=",
-                                      "done SUB=eA",
-                                      "done su-b=eA",
+                                      "done su/b=eA",
+                                      "done su:b=eA",
+                                      "done su\xc3\xa9=eA",
+                                      "done SUB=eA SUB=eA",
                                       "done\tsub=eA",
                                       "done\r",
                                       "d\xc3\xa9",
@@ -158,6 +160,29 @@ static void test_numbers(void **state)
         assert_int_equal(line_number(&line, "n", &value), rows[i].result);
         assert_true(value == rows[i].value);
     }
+}
+
+/* One differs from another by its capitals too. */
+static void test_names_with_capitals(void **state)
+{
+    (void)state;
+    static const char text[] = "done claim.onPremisesSamAccountName=YQ claim.onpremisessamaccountname=Yg X-9=Yw";
+    _cleanup_line_ struct line line = {0};
+    const char *value;
+    assert_int_equal(line_parse(span_of(text), &line), 0);
+    assert_int_equal(line_text(&line, "claim.onPremisesSamAccountName", &value), 0);
+    assert_string_equal(value, "a");
+    assert_int_equal(line_text(&line, "claim.onpremisessamaccountname", &value), 0);
+    assert_string_equal(value, "b");
+    assert_int_equal(line_text(&line, "X-9", &value), 0);
+    assert_int_equal(line_text(&line, "x-9", &value), -ENOENT);
+    char name[64] = "";
+    for (size_t i = 0; i < 59; i++)
+        name[i] = 'x';
+    assert_false(line_claim_sound(name));
+    name[58] = '\0';
+    assert_true(line_claim_sound(name) && line_claim_sound("A-") && line_claim_sound("_.-9"));
+    assert_false(line_claim_sound("") || line_claim_sound("-a") || line_claim_sound("a b") || line_claim_sound("a/b"));
 }
 
 static int parse_with(size_t length)
@@ -222,9 +247,10 @@ static void test_writer_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_several_at_once),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_writer_refuses),
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_names_with_capitals),
+        cmocka_unit_test(test_several_at_once), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_writer_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
