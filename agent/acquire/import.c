@@ -31,7 +31,7 @@ static int check(const struct profile *profile, const char *client_id, struct pa
         return refuse(why, "the sign-in is for another client id than the profile's");
     if (parcel->access_token) {
         enum bound bound = bound_by(span_of(parcel->access_token));
-        if (bound == BOUND_DPOP || (bound == BOUND_CERTIFICATE && !profile->allow_bound))
+        if (bound != BOUND_NOT && !(bound == BOUND_CERTIFICATE && profile->allow_bound))
             return refuse(why, "the access token is bound to a key, and of no use without it");
         if (!token_may_serve(profile, parcel))
             parcel->access_token = wipe_free(parcel->access_token);

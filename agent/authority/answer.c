@@ -504,9 +504,15 @@ static enum outcome read_access_token(json_object *json, const struct profile *p
         return refuse(why, "invalid_token", "its access_token is no string, or too long");
     if (!printable(token, 0x21))
         return refuse(why, "invalid_token", "its access_token has bytes that no header can carry");
-    enum bound bound = bound_by(token);
+    enum bound bound = bound_said(json); /* the answer knows it of a token that cannot be looked into, too */
+    if (bound == BOUND_NOT)
+        bound = bound_by(token);
     if (bound == BOUND_DPOP)
         return refuse_dpop(why);
+    if (bound == BOUND_KEY)
+        return refuse(why, "bound_token",
+                      "its token is bound to a key (cnf) that is not handed out with it, so nobody can use it: have it "
+                      "issued as a Bearer token");
     if (bound == BOUND_CERTIFICATE && !profile->allow_bound)
         return refuse(
             why, "bound_token",

@@ -6,17 +6,26 @@
 #include "limits.h"
 #include <stdlib.h>
 
-static enum bound bound_in(struct span claims)
+enum bound bound_said(json_object *object)
 {
-    _cleanup_json_wipe_ json_object *json = NULL;
+    static const char *const keys[] = {"jwk", "jwe", "kid", "jku", "x5t", NULL};
     json_object *cnf = NULL, *member = NULL;
-    if (json_parse(claims.data, claims.length, LIMIT_RESPONSE_DEPTH, &json) < 0)
-        return BOUND_NOT;
-    if (json_member(json, "cnf", &cnf) < 0 || !json_object_is_type(cnf, json_type_object))
+    if (json_member(object, "cnf", &cnf) < 0 || !json_object_is_type(cnf, json_type_object))
         return BOUND_NOT;
     if (json_member(cnf, "jkt", &member) == 0)
         return BOUND_DPOP;
-    return json_member(cnf, "x5t#S256", &member) == 0 ? BOUND_CERTIFICATE : BOUND_NOT;
+    if (json_member(cnf, "x5t#S256", &member) == 0)
+        return BOUND_CERTIFICATE;
+    for (const char *const *key = keys; *key; key++)
+        if (json_member(cnf, *key, &member) == 0)
+            return BOUND_KEY;
+    return BOUND_NOT;
+}
+
+static enum bound bound_in(struct span claims)
+{
+    _cleanup_json_wipe_ json_object *json = NULL;
+    return json_parse(claims.data, claims.length, LIMIT_RESPONSE_DEPTH, &json) < 0 ? BOUND_NOT : bound_said(json);
 }
 
 enum bound bound_by(struct span token)

@@ -169,6 +169,49 @@ static void refuses_tokens_that_cannot_be_used(void **state)
     assert_int_equal(secret_arena_used(), 0);
 }
 
+/* What only who has a key can use is no bearer token, by the answer's own word also where it cannot be looked into. The
+ * second part of the JWTs is {"cnf":{"kid":"k"}} and {"cnf":{"x5t#S256":"d"}}. */
+static void refuses_tokens_that_need_a_key(void **state)
+{
+    static const struct {
+        const char *body, *words;
+        bool allowed; /* with allow_bound */
+    } cases[] = {
+        {"{\"access_token\":\"opaque\",\"cnf\":{\"jkt\":\"d\"}}", "DPoP", false},
+        {"{\"access_token\":\"opaque\",\"cnf\":{\"x5t#S256\":\"d\"}}", "client's certificate", true},
+        {"{\"access_token\":\"opaque\",\"cnf\":{\"jwk\":{}}}", "bound to a key", false},
+        {"{\"access_token\":\"opaque\",\"cnf\":{\"kid\":\"k\"}}", "bound to a key", false},
+        {"{\"access_token\":\"a.eyJjbmYiOnsia2lkIjoiayJ9fQ.c\"}", "bound to a key", false},
+        {"{\"access_token\":\"a.eyJjbmYiOnsieDV0I1MyNTYiOiJkIn19.c\"}", "client's certificate", true},
+        {"{\"access_token\":\"opaque\",\"token_type\":\"PoP\"}", "token_type is PoP", false},
+        {"{\"access_token\":\"opaque\",\"token_type\":\"pop\",\"cnf\":{\"kid\":\"k\"}}", "token_type is pop", false},
+        {"{\"access_token\":\"opaque\",\"token_type\":\"mac\"}", "token_type is mac", false},
+    };
+    static const char *const bearers[] = {"{\"access_token\":\"opaque\",\"cnf\":null}",
+                                          "{\"access_token\":\"opaque\",\"cnf\":{}}",
+                                          "{\"access_token\":\"opaque\",\"token_type\":\"BEARER\"}"};
+    struct profile profile = {.name = "p", .authority = TEXT("https://login.example.org"), .dialect = DIALECT_OIDC};
+    (void)state;
+    for (size_t i = 0; i < 2 * ELEMENTS(cases); i++) {
+        struct answer answer = answer_of(200, NULL, cases[i / 2].body);
+        struct tokens tokens = {0};
+        struct failure why = {0};
+        profile.allow_bound = i % 2;
+        enum outcome outcome = answer_tokens(&answer, &profile, false, &tick, &tokens, &why);
+        bool taken = profile.allow_bound && cases[i / 2].allowed;
+        if (outcome != (taken ? OUTCOME_OK : OUTCOME_REFUSED) ||
+            (!taken && !strstr(why.description, cases[i / 2].words)))
+            fail_msg("%s: %d, %s", cases[i / 2].body, (int)outcome, why.description);
+        tokens_clear(&tokens);
+    }
+    for (size_t i = 0; i < ELEMENTS(bearers); i++) {
+        struct tokens tokens = {0};
+        struct failure why = {0};
+        assert_int_equal(read_tokens(bearers[i], &tokens, &why), OUTCOME_OK);
+        tokens_clear(&tokens);
+    }
+}
+
 static char *letters(const char *before, size_t count, const char *after)
 {
     size_t b = strlen(before), a = strlen(after);
@@ -490,6 +533,7 @@ int main(void)
         cmocka_unit_test(reads_tokens),
         cmocka_unit_test(bounds_lifetimes),
         cmocka_unit_test(refuses_tokens_that_cannot_be_used),
+        cmocka_unit_test(refuses_tokens_that_need_a_key),
         cmocka_unit_test(holds_its_limits),
         cmocka_unit_test(classes_errors),
         cmocka_unit_test(knows_entra),
