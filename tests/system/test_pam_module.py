@@ -7,7 +7,7 @@ import time
 import pytest
 from harness import wait_until
 from pam_module import (AUTH_ERR, CONV_ERR, GOOD, IGNORE, NOBODY, PERM_DENIED, PROMPT_ECHO_OFF, ROOT, SAN, SERVICE_ERR, SUCCESS,
-                        USER_UNKNOWN, Guest, Run, done, mode_of, prompt, say)
+                        USER_UNKNOWN, Guest, Run, done, fail, mode_of, prompt, say)
 
 # of the helpers; what libc and the shell make of it
 ENVIRONMENT = {"PATH=/usr/local/bin:/usr/bin:/bin", "PWD=/", "GLIBC_TUNABLES=glibc.malloc.perturb=165",
@@ -191,11 +191,22 @@ def test_never_runs_the_helper_as_root(name):
 
 # ---- the conversation ----
 
-@pytest.mark.parametrize("words", [["conv=none"], ["silent=yes"]])
+@pytest.mark.parametrize("words", [["conv=none"], ["silent=yes"], ["silent=yes", "tty=ssh"], ["conv=none", "silent=yes", "tty=/dev/pts/9"]])
 def test_an_application_that_cannot_ask(guest, words):
     guest.login(f"touch {guest.file('told', 'started')}\nexec sleep 1000\n")
     assert guest.auth(*words).codes == [CONV_ERR]
     assert not os.path.exists(guest.file("told", "started"))
+
+
+def test_an_application_that_wants_silence_at_a_terminal(guest):
+    """As sudo does: the prompt alone is shown. Its session is another user's, so that no tokens are kept for it."""
+    guest.service(name="sudo")
+    run = guest.auth("silent=yes", "tty=/dev/pts/9", service="sudo")
+    assert run.codes == [SUCCESS] and len(run.prompts) == 1 and run.told == []
+    assert "MLTOKEN_HANDOFF" not in run.pamenv and guest.records() == []
+    guest.login(say(prompt(), fail("denied")))
+    run = guest.auth("silent=yes", "tty=/dev/pts/9", service="sudo")
+    assert run.codes == [AUTH_ERR] and run.told == []
 
 
 @pytest.mark.parametrize("how", ["error", "eof"])
