@@ -320,9 +320,10 @@ INSTALLED = $(addprefix $(bindir)/,mltoken mltoken-agent) $(addprefix $(libexecd
     $(bashcompdir)/mltoken $(zshcompdir)/_mltoken $(fishcompdir)/mltoken.fish $(EXAMPLES)/sandbox.conf \
     $(sysusersdir)/mltoken.conf $(tmpfilesdir)/mltoken.conf $(pamconfigsdir)/mltoken $(addprefix $(EXAMPLES)/,$(PAM_EXAMPLES))
 
+# several may install what one has built, each to a place of its own
 install_units = for unit in $(1); do \
-	    sed -e 's|@bindir@|$(bindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/$$unit.in > $(BUILD)/$$unit && \
-	    $(INSTALL) -m 644 $(BUILD)/$$unit $(DESTDIR)$(2) || exit 1; done
+	    sed -e 's|@bindir@|$(bindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/$$unit.in | \
+	    $(INSTALL) -m 644 /dev/stdin $(DESTDIR)$(2)/$$unit || exit 1; done
 
 install: all
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
@@ -340,11 +341,11 @@ install: all
 	$(call say,INSTALL,$(DESTDIR)$(EXAMPLES))$(INSTALL) -m 644 systemd/mltoken-agent.service.d/sandbox.conf $(DESTDIR)$(EXAMPLES)
 	$(call say,INSTALL,$(DESTDIR)$(pamconfigsdir))$(INSTALL) -m 644 pam/examples/pam-config $(DESTDIR)$(pamconfigsdir)/mltoken
 	$(Q)$(INSTALL) -m 644 systemd/sysusers.d/mltoken.conf $(DESTDIR)$(sysusersdir)/mltoken.conf
-	$(Q)sed -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/tmpfiles.d/mltoken.conf > $(BUILD)/tmpfiles.conf && \
-	    $(INSTALL) -m 644 $(BUILD)/tmpfiles.conf $(DESTDIR)$(tmpfilesdir)/mltoken.conf
+	$(Q)sed -e 's|@sysconfdir@|$(sysconfdir)|g' systemd/tmpfiles.d/mltoken.conf | \
+	    $(INSTALL) -m 644 /dev/stdin $(DESTDIR)$(tmpfilesdir)/mltoken.conf
 	$(Q)for example in $(PAM_EXAMPLES); do \
-	    sed -e 's|/usr/libexec/mltoken/|$(libexecdir)/mltoken/|' -e 's|/etc/mltoken/|$(sysconfdir)/mltoken/|g' pam/examples/$$example > $(BUILD)/$$example && \
-	    $(INSTALL) -m 644 $(BUILD)/$$example $(DESTDIR)$(EXAMPLES) || exit 1; done
+	    sed -e 's|/usr/libexec/mltoken/|$(libexecdir)/mltoken/|' -e 's|/etc/mltoken/|$(sysconfdir)/mltoken/|g' pam/examples/$$example | \
+	    $(INSTALL) -m 644 /dev/stdin $(DESTDIR)$(EXAMPLES)/$$example || exit 1; done
 	$(call say,INSTALL,completions)$(INSTALL) -m 644 lib/completions/mltoken.bash $(DESTDIR)$(bashcompdir)/mltoken
 	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.zsh $(DESTDIR)$(zshcompdir)/_mltoken
 	$(Q)$(INSTALL) -m 644 lib/completions/mltoken.fish $(DESTDIR)$(fishcompdir)/mltoken.fish
