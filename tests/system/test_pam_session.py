@@ -6,7 +6,7 @@ import time
 
 import pytest
 from harness import wait_until
-from pam import PEOPLE, SPOOL, AgentOf, claims_of, configure, profile, put_in_stack, section, spool_is_sound, write_config
+from pam import PEOPLE, SESSION, SPOOL, AgentOf, claims_of, configure, profile, put_in_stack, section, spool_is_sound, write_config
 
 GET = "mltoken get company"
 HANDLE = re.compile(r"^[0-9a-f]{32}$")
@@ -336,6 +336,101 @@ def test_who_is_denied_by_account_leaves_a_record_for_the_sweep_alone(place, com
     place.write("/etc/pam.d/sshd", text)
     people.ssh("mlt-alice").sign_in().shell()
     assert spool_is_sound(place) == []
+
+
+WAITS = "/usr/local/bin/mlt-waits"
+
+
+@pytest.fixture
+def killed(place, people):
+    """A record whose session never came: the monitor of an ssh connection was killed between auth and session."""
+    text = place.read("/etc/pam.d/sshd")
+    place.write(WAITS, "#!/bin/sh\ntouch /run/mlt-waits\nread -r never < /dev/zero\n", mode=0o755)
+    assert text.count(SESSION) == 1
+    place.write("/etc/pam.d/sshd", text.replace(SESSION, f"session required pam_exec.so quiet {WAITS}\n{SESSION}"))
+    place.start_sshd()
+    alice = people.ssh("mlt-alice").sign_in()
+    waiting, = wait_until(lambda: place.exists("/run/mlt-waits") and place.processes("mlt-waits"))
+    with open(f"/proc/{waiting}/status", encoding="ascii") as f:
+        monitor = int(re.search(r"^PPid:\t(\d+)$", f.read(), re.M)[1])
+    assert monitor in place.processes("sshd")
+    os.kill(monitor, 9)
+    alice.refused()
+    place.kill("mlt-waits")
+    place.write("/etc/pam.d/sshd", text)
+    handle, = spool_is_sound(place)
+    return handle
+
+
+@pytest.mark.parametrize("sweep", ["auth", "tmpfiles"])
+def test_a_killed_monitor_leaves_a_record_for_the_sweep_alone(place, people, killed, agent_of, sweep):
+    agent_of("mlt-alice")
+    for user in ("mlt-alice", "mlt-bob", 990, 65534):
+        assert place.run("cat", f"{SPOOL}/{killed}", user=user).code != 0
+    if sweep == "auth":
+        old = time.time() - 3600
+        os.utime(place.path(f"{SPOOL}/{killed}"), (old, old))
+        people.ssh("mlt-alice").sign_in().shell()
+    else:
+        rules = "/usr/local/lib/tmpfiles.d/mltoken.conf"
+        place.run("systemd-tmpfiles", "--clean", "--prefix=/run/mltoken", rules).ok()
+        assert spool_is_sound(place) == [killed], "it is new"
+        assert place.read(rules).count(" 10m\n") == 1
+        place.write("/run/at-once.conf", place.read(rules).replace(" 10m\n", " 0\n"))
+        place.run("systemd-tmpfiles", "--clean", "--prefix=/run/mltoken", "/run/at-once.conf").ok()
+        assert not has_token(place)
+    assert spool_is_sound(place) == []
+
+
+@pytest.mark.parametrize("user, service", [("mlt-bob", "sshd"), ("mlt-alice", "su")])
+def test_nobody_else_can_use_what_a_killed_monitor_left(place, killed, agent_of, user, service):
+    """Not even somebody who knows the handle, which nobody does: it is of one user and one service, and then it is gone."""
+    agent_of("mlt-bob")
+    agent_of("mlt-alice")
+    open_session(place, user, killed, service).ok()
+    assert log_has(place, "made for another user, service") and spool_is_sound(place) == []
+    assert not has_token(place) and not has_token(place, "mlt-bob")
+    open_session(place, "mlt-alice", killed).ok()
+    assert not has_token(place)
+
+
+STALLING = """
+import os, socket, sys, time
+path = sys.argv[1]
+os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+s = socket.socket(socket.AF_UNIX); s.bind(path); s.listen(100)
+print(flush=True)
+kept = []
+while True:
+    kept.append(s.accept()[0])
+    open(sys.argv[2], "a").write("x")
+"""
+
+
+def test_an_agent_that_stalls_at_each_of_many_logins(place, company, people):
+    """Each is held up for its own three seconds; nothing piles up, and other people notice nothing."""
+    logins = 6
+    place.write("/home/mlt-alice/heard", "", mode=0o600, owner=2001)
+    process = place.popen("python3", "-c", STALLING, "/run/user/2001/mltoken/agent.sock", "/home/mlt-alice/heard", user="mlt-alice")
+    process.stdout.readline()
+    place.start_sshd()
+    began = time.monotonic()
+    several = [people.ssh("mlt-alice") for _ in range(logins)]
+    for alice in several:
+        alice.sign_in()
+    for alice in several:
+        alice.shell(60)
+        assert alice("id -un") == "mlt-alice"
+    together = time.monotonic() - began
+    assert place.read("/home/mlt-alice/heard") == "x" * logins
+    assert place.processes("mltoken-pam-import") == [] and spool_is_sound(place) == []
+    assert place.log.text().count("was not handed to the agent") + place.log.text().count("was not done in time") == logins
+    bob = people.ssh("mlt-bob").sign_in("bob").shell()
+    assert bob("id -un") == "mlt-bob"
+    for alice in several:
+        alice.leave()
+    wait_until(lambda: not place.processes("mltoken-pam-import") and len(place.processes("sshd")) <= 4)
+    assert together < logins * 3 + 40, together
 
 
 # ---- other local users ----

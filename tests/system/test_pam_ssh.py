@@ -12,7 +12,6 @@ from pam import SHELL, configure, put_in_stack, spool_is_sound, ssh_words, withi
 from pam_place import PASSWORD, ROOT_PASSWORD
 
 
-
 @pytest.fixture(autouse=True)
 def with_sshd(place, company):
     configure(place)
