@@ -1,11 +1,14 @@
 """Signing in at the booted machine by the PAM module: sshd, login and su, logind, each person's own systemd and agent."""
 
+import contextlib
+import os
 import re
 import time
 
 import pytest
 from gate import CONFIG, EXAMPLES, GET, MAP, ROOT_PASSWORD, SERVICES
 from machine import wait_until
+from memory_scan import Secrets
 from pam import claims_of
 
 
@@ -144,16 +147,41 @@ def test_refusals_in_words_and_roots_password_still_works(machine, gate, authori
     root.leave()
 
 
-def test_nothing_secret_in_the_journal(machine, gate, authority):
-    """A whole sign-in with debug=yes: the journal, the spool, the environment and the memory of sshd."""
+def processes(machine):
+    """Those of the machine, as we see them: pid -> name."""
+    space, found = os.readlink(f"/proc/{machine.leader}/ns/pid"), {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/ns/pid") == space:
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as f:
+                    found[int(pid)] = f.read().strip()
+    return found
+
+
+def test_nothing_secret_is_left(machine, gate, authority):
+    """A whole sign-in with debug=yes: the journal, the spool, the terminal, all environments and arguments, and the memory of
+    sshd. The agent's is searched in the same way, and has them."""
     gate.configure(debug="yes")
     start = time.time()
     alice = gate.ssh("alice").sign_in().shell()
+    secrets = [s for s in authority.secrets() if "refreshMARK" in s or "devicecodeMARK" in s or s.count(".") == 2]
+    assert len(secrets) >= 4
+    wanted, holders = Secrets(), set()
+    for i, secret in enumerate(secrets):
+        wanted.add(str(i), secret)
+    running = processes(machine)
+    for pid, name in running.items():
+        for kind in ("environ", "cmdline"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/{kind}", "rb") as f:
+                text = f.read().decode(errors="replace")
+                assert not any(secret in text for secret in secrets), (name, kind)
+        if name.startswith(("sshd", "mltoken-agent")) and wanted.find(pid):
+            holders.add(name)
+    assert sum(name == "sshd" for name in running.values()) >= 3, "the listener, the monitor and the person's"
+    assert "sshd" not in holders and holders, holders
     alice(GET)
     events = machine.run("journalctl", "--no-pager", "--quiet", "--all", "--output=json", f"--since=@{start:.0f}").ok().out
     assert "pam_mltoken" in events
-    secrets = [s for s in authority.secrets() if "refreshMARK" in s or "devicecodeMARK" in s or s.count(".") == 2]
-    assert len(secrets) >= 4
     spool = machine.run("sh", "-c", "cat /run/mltoken/handoff/*").out
     for secret in secrets:
         assert secret not in events and secret not in spool and secret not in alice.shown
