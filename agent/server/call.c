@@ -8,10 +8,49 @@
 
 /* ---- replying ---- */
 
+static void note_put(struct call *call, int error)
+{
+    if (error < 0)
+        call->unwhole = true;
+}
+
+void call_put(struct call *call, json_object *object, const char *name, json_object *value)
+{
+    note_put(call, json_put(object, name, value));
+}
+
+void call_put_text(struct call *call, json_object *object, const char *name, const char *text)
+{
+    note_put(call, json_put_text(object, name, text));
+}
+
+void call_put_integer(struct call *call, json_object *object, const char *name, int64_t value)
+{
+    note_put(call, json_put_integer(object, name, value));
+}
+
+void call_put_time(struct call *call, json_object *object, const char *name, int64_t epoch_s)
+{
+    note_put(call, json_put_time(object, name, epoch_s));
+}
+
+void call_put_boolean(struct call *call, json_object *object, const char *name, bool value)
+{
+    note_put(call, json_put_boolean(object, name, value));
+}
+
+void call_add(struct call *call, json_object *array, json_object *value)
+{
+    if (array && value && json_object_array_add(array, value) == 0)
+        return;
+    json_object_put(value);
+    note_put(call, -ENOMEM);
+}
+
 /* A reply that cannot be made (out of memory) ends the connection: its client must not wait for what never comes. */
 static void send_message(struct call *call, struct buffer *message)
 {
-    if (buffer_error(message))
+    if (buffer_error(message) || call->unwhole)
         connection_end(call->connection);
     else if (!call->oneway)
         connection_send(call->connection, buffer_span(message));
@@ -25,10 +64,13 @@ void call_continue(struct call *call, json_object *parameters)
     send_message(call, &message);
 }
 
-static void message_too_long(struct buffer *message)
+/* In place of what cannot be sent. */
+static void message_busy(struct call *call, struct buffer *message, const char *reason)
 {
     _cleanup_json_ json_object *parameters = json_object_new_object();
-    (void)json_put_text(parameters, "reason", "the reply would be too long");
+    call->unwhole = false;
+    buffer_clear(message);
+    call_put_text(call, parameters, "reason", reason);
     message_error(message, MESSAGE_INTERFACE ".Busy", parameters);
 }
 
@@ -36,10 +78,9 @@ void call_reply(struct call *call, json_object *parameters)
 {
     _cleanup_json_ json_object *owned = parameters;
     _cleanup_buffer_ struct buffer message = BUFFER(LIMIT_REPLY + 1);
-    if (message_reply(&message, parameters, false) == -EMSGSIZE) {
-        buffer_clear(&message);
-        message_too_long(&message);
-    }
+    int r = call->unwhole ? -ENOMEM : message_reply(&message, parameters, false);
+    if (r < 0)
+        message_busy(call, &message, r == -EMSGSIZE ? "the reply would be too long" : "out of memory");
     send_message(call, &message);
     connection_ready(call->connection);
 }
@@ -56,7 +97,7 @@ void call_error(struct call *call, const char *name, json_object *parameters)
 static void error_naming(struct call *call, const char *name, const char *member, const char *value)
 {
     json_object *parameters = json_object_new_object();
-    (void)json_put_text(parameters, member, value);
+    call_put_text(call, parameters, member, value);
     call_error(call, name, parameters);
 }
 
@@ -65,9 +106,9 @@ void call_invalid_parameter(struct call *call, const char *parameter)
     error_naming(call, MESSAGE_SERVICE ".InvalidParameter", "parameter", parameter);
 }
 
-static void put_if(json_object *object, const char *name, const char *text)
+static void put_if(struct call *call, json_object *object, const char *name, const char *text)
 {
-    (void)json_put_text(object, name, *text ? text : NULL);
+    call_put_text(call, object, name, *text ? text : NULL);
 }
 
 /* Each failure's members, as lib/org.mltoken.agent.varlink gives them. */
@@ -78,24 +119,24 @@ void call_fail(struct call *call, const struct failure *failure)
     (void)snprintf(name, sizeof(name), MESSAGE_INTERFACE ".%s", failure_name(failure->kind));
     if (failure->kind != FAILURE_LOCKED && failure->kind != FAILURE_DENIED && failure->kind != FAILURE_BUSY &&
         failure->kind != FAILURE_STORE_UNAVAILABLE && failure->kind != FAILURE_INVALID_TOKEN)
-        put_if(parameters, "profile", *failure->profile ? failure->profile : call->profile);
+        put_if(call, parameters, "profile", *failure->profile ? failure->profile : call->profile);
     if (failure->kind != FAILURE_TOKEN_TOO_SHORT && failure->kind != FAILURE_LOCKED)
-        put_if(parameters, "reason", failure->reason);
+        put_if(call, parameters, "reason", failure->reason);
     if (failure->kind == FAILURE_LOGIN_REQUIRED)
-        put_if(parameters, "claims", failure->claims);
+        put_if(call, parameters, "claims", failure->claims);
     if (failure->kind == FAILURE_SECRET_MISSING)
-        put_if(parameters, "name", failure->name);
+        put_if(call, parameters, "name", failure->name);
     if (failure->kind == FAILURE_AUTHORITY_REFUSED) {
-        (void)json_put_text(parameters, "error", failure->error);
-        put_if(parameters, "description", failure->description);
-        put_if(parameters, "correlationId", failure->correlation_id);
-        put_if(parameters, "traceId", failure->trace_id);
+        call_put_text(call, parameters, "error", failure->error);
+        put_if(call, parameters, "description", failure->description);
+        put_if(call, parameters, "correlationId", failure->correlation_id);
+        put_if(call, parameters, "traceId", failure->trace_id);
     }
     if (failure->kind == FAILURE_AUTHORITY_UNREACHABLE)
-        (void)json_put_time(parameters, "retryAt", failure->retry_at);
+        call_put_time(call, parameters, "retryAt", failure->retry_at);
     if (failure->kind == FAILURE_TOKEN_TOO_SHORT) {
-        (void)json_put_integer(parameters, "minValid", failure->min_valid_s);
-        (void)json_put_integer(parameters, "expiresAt", failure->expires_at);
+        call_put_integer(call, parameters, "minValid", failure->min_valid_s);
+        call_put_integer(call, parameters, "expiresAt", failure->expires_at);
     }
     call_error(call, name, parameters);
 }

@@ -45,13 +45,24 @@ struct call {
     char **names;         /* logout: those that are left */
     size_t name_count;
     size_t position; /* list: the next profile */
+    bool unwhole;    /* a member of the reply under way could not be put */
 };
 
 /* Begins the call that a whole message holds: 0, or -EBADMSG when it is garbage and the connection is to be closed. */
 int call_begin(struct connection *, struct span message);
 struct call *call_free(struct call *); /* cancels; always NULL */
 
-/* Replies. Each takes its parameters' reference (NULL: none), and ends the call unless it continues. */
+/* Members of a reply under way. One that there is no memory for is remembered: the reply is not sent then, for it must
+ * not lack anything silently. A NULL text and a negative time put nothing; values are taken, also on failure. */
+void call_put(struct call *, json_object *, const char *name, json_object *value);
+void call_put_text(struct call *, json_object *, const char *name, const char *text);
+void call_put_integer(struct call *, json_object *, const char *name, int64_t value);
+void call_put_time(struct call *, json_object *, const char *name, int64_t epoch_s);
+void call_put_boolean(struct call *, json_object *, const char *name, bool value);
+void call_add(struct call *, json_object *array, json_object *value);
+
+/* Replies. Each takes its parameters' reference (NULL: none), and ends the call unless it continues. Without memory a
+ * last reply is Busy, and where that has no room either, or more replies would follow, the connection ends. */
 void call_reply(struct call *, json_object *parameters);
 void call_continue(struct call *, json_object *parameters);
 void call_error(struct call *, const char *name, json_object *parameters);

@@ -113,13 +113,13 @@ void method_get_info(struct call *call, json_object *parameters)
 {
     (void)parameters;
     json_object *info = json_object_new_object(), *interfaces = json_object_new_array();
-    (void)json_put_text(info, "vendor", "mltoken");
-    (void)json_put_text(info, "product", "mltoken-agent");
-    (void)json_put_text(info, "version", MLTOKEN_VERSION);
-    (void)json_put_text(info, "url", "");
-    (void)json_object_array_add(interfaces, json_object_new_string(MESSAGE_SERVICE));
-    (void)json_object_array_add(interfaces, json_object_new_string(MESSAGE_INTERFACE));
-    (void)json_put(info, "interfaces", interfaces);
+    call_put_text(call, info, "vendor", "mltoken");
+    call_put_text(call, info, "product", "mltoken-agent");
+    call_put_text(call, info, "version", MLTOKEN_VERSION);
+    call_put_text(call, info, "url", "");
+    call_add(call, interfaces, json_object_new_string(MESSAGE_SERVICE));
+    call_add(call, interfaces, json_object_new_string(MESSAGE_INTERFACE));
+    call_put(call, info, "interfaces", interfaces);
     call_reply(call, info);
 }
 
@@ -130,10 +130,10 @@ void method_get_description(struct call *call, json_object *parameters)
     bool own = strcmp(interface, MESSAGE_INTERFACE) == 0;
     json_object *reply = json_object_new_object();
     if (!own && strcmp(interface, MESSAGE_SERVICE) != 0) {
-        (void)json_put_text(reply, "interface", interface);
+        call_put_text(call, reply, "interface", interface);
         call_error(call, MESSAGE_SERVICE ".InterfaceNotFound", reply);
         return;
     }
-    (void)json_put_text(reply, "description", own ? description_agent : description_service);
+    call_put_text(call, reply, "description", own ? description_agent : description_service);
     call_reply(call, reply);
 }

@@ -4,11 +4,11 @@
 #include "server/call.h"
 #include <errno.h>
 
-static json_object *login_reply(const struct call *call, const char *state)
+static json_object *login_reply(struct call *call, const char *state)
 {
     json_object *reply = json_object_new_object();
-    (void)json_put_text(reply, "state", state);
-    (void)json_put_text(reply, "session", call->login.session);
+    call_put_text(call, reply, "state", state);
+    call_put_text(call, reply, "session", call->login.session);
     return reply;
 }
 
@@ -16,19 +16,19 @@ static void on_prompt(void *arg, const struct prompt_step *step)
 {
     struct call *call = arg;
     json_object *reply = login_reply(call, "prompt"), *prompt = json_object_new_object();
-    (void)json_put_text(prompt, "kind", step->secret ? "secret" : step->browser ? "browser" : "device");
-    (void)json_put_text(prompt, "name", step->secret);
-    (void)json_put_text(prompt, "verificationUri", step->verification_uri);
-    (void)json_put_text(prompt, "verificationUriComplete", step->verification_uri_complete);
-    (void)json_put_text(prompt, "userCode", step->user_code);
-    (void)json_put_text(prompt, "message", step->message);
-    (void)json_put_text(prompt, "authorityHost", step->authority_host);
+    call_put_text(call, prompt, "kind", step->secret ? "secret" : step->browser ? "browser" : "device");
+    call_put_text(call, prompt, "name", step->secret);
+    call_put_text(call, prompt, "verificationUri", step->verification_uri);
+    call_put_text(call, prompt, "verificationUriComplete", step->verification_uri_complete);
+    call_put_text(call, prompt, "userCode", step->user_code);
+    call_put_text(call, prompt, "message", step->message);
+    call_put_text(call, prompt, "authorityHost", step->authority_host);
     if (!step->secret) {
-        (void)json_put_time(prompt, "expiresAt", step->expires_at);
+        call_put_time(call, prompt, "expiresAt", step->expires_at);
         if (!step->browser)
-            (void)json_put_integer(prompt, "interval", step->interval_s);
+            call_put_integer(call, prompt, "interval", step->interval_s);
     }
-    (void)json_put(reply, "prompt", prompt);
+    call_put(call, reply, "prompt", prompt);
     call_continue(call, reply);
 }
 
@@ -40,8 +40,8 @@ static void on_signed_in(void *arg, const struct identity *identity, int64_t exp
         return;
     }
     json_object *reply = login_reply(call, "done");
-    (void)json_put_text(reply, "account", identity && *identity->account ? identity->account : NULL);
-    (void)json_put_time(reply, "expiresAt", expires_at);
+    call_put_text(call, reply, "account", identity && *identity->account ? identity->account : NULL);
+    call_put_time(call, reply, "expiresAt", expires_at);
     call_reply(call, reply);
 }
 
@@ -93,7 +93,7 @@ static void reply_logout(struct call *call)
         return;
     }
     json_object *reply = json_object_new_object();
-    (void)json_put_boolean(reply, "revoked", call->revoked);
+    call_put_boolean(call, reply, "revoked", call->revoked);
     call_reply(call, reply);
 }
 

@@ -4,39 +4,41 @@
 #include "limits.h"
 #include "secret.h"
 #include "server/call.h"
+#include <errno.h>
 #include <unistd.h>
 
-static json_object *texts(char *const *list)
+static json_object *texts(struct call *call, char *const *list)
 {
     json_object *array = json_object_new_array();
-    for (; array && *list; list++)
-        (void)json_object_array_add(array, json_object_new_string(*list));
+    for (; *list; list++)
+        call_add(call, array, json_object_new_string(*list));
     return array;
 }
 
-static json_object *describe(const struct conductor *conductor, const struct profile *profile)
+static json_object *describe(struct call *call, const struct profile *profile)
 {
+    const struct conductor *conductor = call->connection->server->conductor;
     struct report report;
     json_object *reply = json_object_new_object(), *item = json_object_new_object();
     report_profile(conductor, profile, &report);
-    (void)json_put_text(item, "name", profile->name);
-    (void)json_put_text(item, "grant", profile->grant ? profile->grant->name : "");
-    (void)json_put_text(item, "authority", profile->authority ? profile->authority : profile->token_endpoint);
-    (void)json_put_text(item, "state", report.state);
-    (void)json_put_text(item, "account", report.account);
-    (void)json_put_text(item, "policy", report.policy);
-    (void)json_put_text(item, "slot", report.slot);
-    (void)json_put_time(item, "expiresAt", report.expires_at);
-    (void)json_put_time(item, "refreshAt", report.refresh_at);
-    (void)json_put_time(item, "signInEndsAt", report.sign_in_ends_at);
-    (void)json_put_text(item, "warning", *report.warning ? report.warning : NULL);
-    (void)json_put_text(item, "lastError", *report.error ? report.error : NULL);
-    (void)json_put_text(item, "waiting", *report.waiting ? report.waiting : NULL);
+    call_put_text(call, item, "name", profile->name);
+    call_put_text(call, item, "grant", profile->grant ? profile->grant->name : "");
+    call_put_text(call, item, "authority", profile->authority ? profile->authority : profile->token_endpoint);
+    call_put_text(call, item, "state", report.state);
+    call_put_text(call, item, "account", report.account);
+    call_put_text(call, item, "policy", report.policy);
+    call_put_text(call, item, "slot", report.slot);
+    call_put_time(call, item, "expiresAt", report.expires_at);
+    call_put_time(call, item, "refreshAt", report.refresh_at);
+    call_put_time(call, item, "signInEndsAt", report.sign_in_ends_at);
+    call_put_text(call, item, "warning", *report.warning ? report.warning : NULL);
+    call_put_text(call, item, "lastError", *report.error ? report.error : NULL);
+    call_put_text(call, item, "waiting", *report.waiting ? report.waiting : NULL);
     if (profile->confirm)
-        (void)json_put_boolean(item, "confirm", true);
+        call_put_boolean(call, item, "confirm", true);
     if (profile->allow)
-        (void)json_put(item, "allow", texts(profile->allow));
-    (void)json_put(reply, "profile", item);
+        call_put(call, item, "allow", texts(call, profile->allow));
+    call_put(call, reply, "profile", item);
     return reply;
 }
 
@@ -52,7 +54,7 @@ static void list_on(void *arg)
             return;
         }
         bool last = call->position + 1 == conductor->config->profile_count;
-        json_object *reply = describe(conductor, config_at(conductor->config, call->position++));
+        json_object *reply = describe(call, config_at(conductor->config, call->position++));
         if (last) {
             call_reply(call, reply);
             return;
@@ -100,17 +102,19 @@ static void status_on(void *arg)
     _cleanup_buffer_ struct buffer store = BUFFER(4 * LIMIT_TEXT), lock_on = BUFFER(4 * LIMIT_TEXT);
     json_object *reply = json_object_new_object(), *object = json_object_new_object();
     for (size_t i = 0; i < ELEMENTS(counters); i++)
-        (void)json_put_integer(object, counters[i].name, (int64_t)counters[i].value);
-    (void)json_put_text(reply, "version", MLTOKEN_VERSION);
-    (void)json_put_integer(reply, "pid", getpid());
-    (void)json_put_time(reply, "startedAt", conductor->started_at);
+        call_put_integer(call, object, counters[i].name, (int64_t)counters[i].value);
+    call_put_text(call, reply, "version", MLTOKEN_VERSION);
+    call_put_integer(call, reply, "pid", getpid());
+    call_put_time(call, reply, "startedAt", conductor->started_at);
     stores_describe(conductor->stores, conductor->config->store, &store);
-    (void)json_put_text(reply, "store", buffer_error(&store) ? "" : store.data);
-    (void)json_put_boolean(reply, "locked", conductor->locked);
+    call_put_text(call, reply, "store", store.data);
+    call_put_boolean(call, reply, "locked", conductor->locked);
     if (conductor->lock_on)
         (void)lock_on_describe(conductor->lock_on, &lock_on);
-    (void)json_put_text(reply, "lockOn", lock_on.length && !buffer_error(&lock_on) ? lock_on.data : NULL);
-    (void)json_put(reply, "counters", object);
+    call_put_text(call, reply, "lockOn", lock_on.length ? lock_on.data : NULL);
+    if (buffer_error(&store) == -ENOMEM || buffer_error(&lock_on) == -ENOMEM)
+        call->unwhole = true;
+    call_put(call, reply, "counters", object);
     call_reply(call, reply);
 }
 

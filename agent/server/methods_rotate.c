@@ -9,7 +9,7 @@ static void on_rotated(void *arg, const char *slot, const struct failure *failur
         return;
     }
     json_object *reply = json_object_new_object();
-    (void)json_put_text(reply, "slot", slot);
+    call_put_text(call, reply, "slot", slot);
     call_reply(call, reply);
 }
 

@@ -52,14 +52,14 @@ static void on_listed(void *arg, const struct errand_result *result)
     for (size_t i = 0; i < result->count; i++) {
         const struct errand_secret *secret = &result->secrets[i];
         json_object *item = json_object_new_object();
-        (void)json_put_text(item, "name", secret->name);
-        (void)json_put_text(item, "source", secret->source);
-        (void)json_put_boolean(item, "present", secret->present);
-        (void)json_put_boolean(item, "stored", secret->stored);
-        (void)json_put_text(item, "reason", secret->reason);
-        (void)json_object_array_add(secrets, item);
+        call_put_text(call, item, "name", secret->name);
+        call_put_text(call, item, "source", secret->source);
+        call_put_boolean(call, item, "present", secret->present);
+        call_put_boolean(call, item, "stored", secret->stored);
+        call_put_text(call, item, "reason", secret->reason);
+        call_add(call, secrets, item);
     }
-    (void)json_put(reply, "secrets", secrets);
+    call_put(call, reply, "secrets", secrets);
     call_reply(call, reply);
 }
 
@@ -77,7 +77,7 @@ static void on_moved(void *arg, const struct errand_result *result)
     if (failed(call, result))
         return;
     json_object *reply = json_object_new_object();
-    (void)json_put_integer(reply, "moved", (int64_t)result->count);
+    call_put_integer(call, reply, "moved", (int64_t)result->count);
     call_reply(call, reply);
 }
 

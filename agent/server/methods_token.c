@@ -230,8 +230,8 @@ static void on_inspected(void *arg, json_object *claims, const struct failure *w
     json_object *reply = json_object_new_object();
     int64_t expires_at = -1;
     (void)json_number(claims, "exp", &expires_at);
-    (void)json_put(reply, "claims", json_object_get(claims));
-    (void)json_put_time(reply, "expiresAt", expires_at);
+    call_put(call, reply, "claims", json_object_get(claims));
+    call_put_time(call, reply, "expiresAt", expires_at);
     call_reply(call, reply);
 }
 
@@ -250,9 +250,10 @@ static void show(struct call *call, const struct entry *entry)
         return;
     }
     json_object *reply = json_object_new_object(), *claims = NULL;
-    if (jws_claims_unverified(span_of(entry->value), &claims) == JWS_OK)
-        (void)json_put(reply, "claims", claims);
-    (void)json_put_time(reply, "expiresAt", entry->expires_at);
+    enum jws_result result = jws_claims_unverified(span_of(entry->value), &claims);
+    if (result == JWS_OK || result == JWS_NO_MEMORY) /* without memory it is put as what could not be made */
+        call_put(call, reply, "claims", claims);
+    call_put_time(call, reply, "expiresAt", entry->expires_at);
     call_reply(call, reply);
 }
 
@@ -293,7 +294,7 @@ static void on_verified(void *arg, json_object *claims, const struct failure *wh
         return;
     }
     json_object *reply = json_object_new_object();
-    (void)json_put(reply, "claims", json_object_get(claims));
+    call_put(call, reply, "claims", json_object_get(claims));
     call_reply(call, reply);
 }
 

@@ -199,16 +199,79 @@ void json_wipe(json_object *object)
 
 int json_quote(struct buffer *to, struct span text)
 {
+    static const char plain[] = "\b\t\n\f\r", letters[] = "btnfr";
     buffer_byte(to, '"');
     for (size_t i = 0; i < text.length; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        if (c < 0x20) {
+        const char *named = c && c < 0x20 ? strchr(plain, c) : NULL;
+        if (c < 0x20 && !named) {
             buffer_format(to, "\\u%04x", c);
             continue;
         }
-        if (c == '"' || c == '\\')
+        if (named || c == '"' || c == '\\')
             buffer_byte(to, '\\');
-        buffer_byte(to, (char)c);
+        buffer_byte(to, named ? letters[named - plain] : (char)c);
     }
     return buffer_byte(to, '"');
+}
+
+/* The shortest that reads as the same again. A locale may write a comma. */
+static int write_double(struct buffer *to, double value)
+{
+    char text[64] = "";
+    for (int digits = 15; digits <= 17 && (digits == 15 || strtod(text, NULL) != value); digits++)
+        (void)snprintf(text, sizeof(text), "%.*g", digits, value);
+    char *comma = strchr(text, ',');
+    if (comma)
+        *comma = '.';
+    if (!strpbrk(text, ".en"))
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), ".0");
+    return buffer_text(to, text);
+}
+
+static int write_members(struct buffer *to, json_object *object)
+{
+    const char *before = "{";
+    json_object_object_foreach (object, name, value) {
+        buffer_text(to, before);
+        json_quote(to, span_of(name));
+        buffer_byte(to, ':');
+        json_write(to, value);
+        before = ",";
+    }
+    return buffer_text(to, *before == '{' ? "{}" : "}");
+}
+
+static int write_items(struct buffer *to, json_object *array)
+{
+    buffer_byte(to, '[');
+    for (size_t i = 0; i < json_object_array_length(array); i++) {
+        if (i > 0)
+            buffer_byte(to, ',');
+        json_write(to, json_object_array_get_idx(array, i));
+    }
+    return buffer_byte(to, ']');
+}
+
+int json_write(struct buffer *to, json_object *value)
+{
+    switch (json_object_get_type(value)) {
+    case json_type_object:
+        return write_members(to, value);
+    case json_type_array:
+        return write_items(to, value);
+    case json_type_string:
+        return json_quote(to, (struct span){json_object_get_string(value), (size_t)json_object_get_string_len(value)});
+    case json_type_int:
+        if (json_object_get_int64(value) == INT64_MAX)
+            return buffer_format(to, "%llu", (unsigned long long)json_object_get_uint64(value));
+        return buffer_format(to, "%lld", (long long)json_object_get_int64(value));
+    case json_type_double:
+        return write_double(to, json_object_get_double(value));
+    case json_type_boolean:
+        return buffer_text(to, json_object_get_boolean(value) ? "true" : "false");
+    case json_type_null:
+        break;
+    }
+    return buffer_text(to, "null");
 }

@@ -39,6 +39,9 @@ int json_put_boolean(json_object *, const char *name, bool value);
 /* Appends a text as a JSON string, quotes included: for secrets, which no json_object should hold. Any bytes but what
  * must be escaped go out as they are. The buffer's error. */
 int json_quote(struct buffer *, struct span text);
+/* Appends a value without blanks. json-c's own rendering silently leaves out what it has no memory for. The buffer's
+ * error. */
+int json_write(struct buffer *, json_object *);
 
 /* Overwrites every string below (json-c does not), then drops the reference. Only for objects nobody else holds. */
 void json_wipe(json_object *);

@@ -20,14 +20,10 @@ static int append(struct buffer *buffer, const char *kind, const char *value, js
         (parameters && json_put(message, "parameters", json_object_get(parameters)) < 0) ||
         (flag && json_put_boolean(message, flag, true) < 0))
         return buffer_fail(buffer, -ENOMEM);
-    size_t length;
-    const char *text =
-        json_object_to_json_string_length(message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
-    if (!text)
-        return buffer_fail(buffer, -ENOMEM);
-    int r = buffer_append(buffer, text, length + 1);
-    explicit_bzero((char *)(uintptr_t)text, length); /* json-c keeps its rendering, and it may hold a token */
-    return r;
+    _cleanup_buffer_ struct buffer text = BUFFER(buffer->maximum);
+    json_write(&text, message);
+    int r = buffer_byte(&text, '\0');
+    return r < 0 ? buffer_fail(buffer, r) : buffer_append(buffer, text.data, text.length);
 }
 
 int message_call(struct buffer *buffer, const char *method, json_object *parameters, bool more)

@@ -360,6 +360,31 @@ static void test_wipe(void **state)
     json_wipe(NULL);
 }
 
+/* What it writes reads as the same, and is as short as json-c's own. */
+static void writes_what_it_reads(void **state)
+{
+    static const char *const texts[] = {
+        "{}",
+        "[]",
+        "{\"a\":[],\"b\":{},\"c\":[{},[1,2]]}",
+        "[true,false,null,0,-1,9223372036854775807,-9223372036854775808]",
+        "[18446744073709551615]",
+        "[0.1,1.5,-2.5,1e+100,3.0,1e-07,123456789.25]",
+        "{\"\":\"\",\"a\\\"b\":\"\\\\/\xc3\xa9\",\"c\":\"x\\u0000y\"}",
+    };
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(texts); i++) {
+        _cleanup_json_ json_object *json = NULL;
+        _cleanup_buffer_ struct buffer written = BUFFER(1024);
+        assert_int_equal(json_parse(texts[i], strlen(texts[i]), 8, &json), 0);
+        assert_int_equal(json_write(&written, json), 0);
+        assert_int_equal(buffer_byte(&written, '\0'), 0);
+        assert_string_equal(written.data, texts[i]);
+        _cleanup_buffer_ struct buffer small = BUFFER(strlen(texts[i]) - 1);
+        assert_int_equal(json_write(&small, json), -EMSGSIZE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_other_types),
         cmocka_unit_test(test_put),
         cmocka_unit_test(test_wipe),
+        cmocka_unit_test(writes_what_it_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
