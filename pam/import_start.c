@@ -1,34 +1,15 @@
 #include "import_start.h"
 
+#include "agent_start.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "limits.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/limits.h> /* <limits.h> would find our own limits.h on its way */
-#include <poll.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-enum { LOOK_MS = 5, VARIABLES = 6 };
-
-static int find_program(char *to, size_t size)
-{
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) { /* the build tree's */
-        self[n] = '\0';
-        *strrchr(self, '/') = '\0';
-        int length = snprintf(to, size, "%s/mltoken-agent", self);
-        if (length > 0 && (size_t)length < size && access(to, X_OK) == 0)
-            return 0;
-    }
-    int length = snprintf(to, size, "%s/mltoken-agent", MLTOKEN_BINDIR);
-    return length > 0 && (size_t)length < size ? 0 : -ENAMETOOLONG;
-}
+enum { VARIABLES = 6 };
 
 struct surroundings {
     char home[PATH_MAX], user[LIMIT_USERNAME + 16], logname[LIMIT_USERNAME + 16], runtime[64];
@@ -67,49 +48,10 @@ static int surround(struct surroundings *ret)
     return 0;
 }
 
-static _Noreturn void become_agent(const char *program, char **variables)
-{
-    char *argv[] = {(char *)(uintptr_t) "mltoken-agent", (char *)(uintptr_t) "--autostart", NULL};
-    sigset_t none;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
-        close_range(3, ~0U, 0) < 0 || chdir("/") < 0)
-        _exit(EXIT_FAILURE);
-    (void)setsid();
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    execve(program, argv, variables);
-    _exit(EXIT_FAILURE);
-}
-
-/* It tells by its end that the agent serves. One that is late goes on without us. */
-static int await(pid_t child, int64_t deadline_ms)
-{
-    for (;;) {
-        int status;
-        pid_t ended = waitpid(child, &status, WNOHANG);
-        if (ended == child)
-            return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
-        if (ended < 0 && errno != EINTR)
-            return -errno;
-        if (clock_boot_ms() >= deadline_ms)
-            return -ETIMEDOUT;
-        (void)poll(NULL, 0, LOOK_MS);
-    }
-}
-
 int import_start(int64_t deadline_ms)
 {
-    char program[PATH_MAX];
     struct surroundings around = {0};
-    int r = find_program(program, sizeof(program));
-    if (r == 0)
-        r = surround(&around);
-    if (r < 0)
-        return r;
-    pid_t child = fork();
-    if (child == 0)
-        become_agent(program, around.variables);
-    return child < 0 ? -errno : await(child, deadline_ms);
+    int r = surround(&around);
+    const struct agent_start plan = {.environment = around.variables, .own_session = true, .deadline_ms = deadline_ms};
+    return r < 0 ? r : agent_start(&plan, NULL);
 }

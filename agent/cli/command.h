@@ -48,8 +48,6 @@ int command_doctor(struct context *, int argc, char **argv);
 
 /* start.c: makes the handle and connects it, starting an agent if there is none. An exit code. */
 int context_open(struct context *);
-/* The agent's program: beside our own, else where it was installed; never through PATH. 0 or -ENAMETOOLONG. */
-int agent_program(char *to, size_t size);
 /* Runs the agent's program with one or two arguments, waits, and returns its exit status (or EXIT_FAILED). */
 int agent_run(const char *option, const char *argument);
 

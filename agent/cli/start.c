@@ -1,13 +1,13 @@
 /* Finding the agent, and starting it when there is none (INTERFACE section 2). */
 #include "command.h"
 
+#include "agent_start.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "output.h"
 #include "report.h"
 #include "text.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/limits.h> /* <limits.h> would find our own limits.h on its way */
 #include <poll.h>
 #include <signal.h>
@@ -16,29 +16,26 @@
 #define START_MS 5000
 #define RETRY_MS 10
 
-int agent_program(char *to, size_t size)
+/* Ours, as the agent may have it: the dynamic loader acts on some of it before the agent can clean its own. The caller
+ * frees both; `told` is its entry for the socket. */
+static char **make_environment(const char *socket, char **ret_told)
 {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = '\0';
-        *strrchr(self, '/') = '\0';
-        int length = snprintf(to, size, "%s/mltoken-agent", self);
-        if (length > 0 && (size_t)length < size && access(to, X_OK) == 0)
-            return 0;
+    size_t count = 0, n = 0;
+    while (environ[count])
+        count++;
+    char **made = calloc(count + 2, sizeof(*made));
+    if (socket && made && asprintf(ret_told, "MLTOKEN_SOCK=%s", socket) < 0) {
+        *ret_told = NULL;
+        free(made);
+        return NULL;
     }
-    int length = snprintf(to, size, "%s/mltoken-agent", MLTOKEN_BINDIR);
-    return length > 0 && (size_t)length < size ? 0 : -ENAMETOOLONG;
-}
-
-/* The dynamic loader acts on these before the agent can clean its own environment. */
-static void clean_environment(void)
-{
-    char **to = environ;
-    for (char **from = environ; *from; from++)
-        if (strncmp(*from, "LD_", 3) != 0 && strncmp(*from, "GLIBC_TUNABLES=", 15) != 0)
-            *to++ = *from;
-    *to = NULL;
+    for (char **from = environ; made && *from; from++)
+        if (strncmp(*from, "LD_", 3) != 0 && strncmp(*from, "GLIBC_TUNABLES=", 15) != 0 &&
+            (!socket || strncmp(*from, "MLTOKEN_SOCK=", 13) != 0))
+            made[n++] = *from;
+    if (made && socket)
+        made[n] = *ret_told;
+    return made;
 }
 
 static void restore_signals(void)
@@ -49,53 +46,15 @@ static void restore_signals(void)
     (void)signal(SIGPIPE, SIG_DFL);
 }
 
-static _Noreturn void become_agent(const char *program, const char *socket, int errors)
-{
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(errors, STDERR_FILENO) < 0 ||
-        close_range(3, ~0U, 0) < 0 || chdir("/") < 0 || (socket && setenv("MLTOKEN_SOCK", socket, 1) < 0))
-        _exit(EXIT_NO_AGENT);
-    clean_environment();
-    restore_signals();
-    char *argv[] = {(char *)(uintptr_t) "mltoken-agent", (char *)(uintptr_t) "--autostart", NULL};
-    execv(program, argv);
-    (void)dprintf(STDERR_FILENO, "cannot run %s: %s\n", program, strerror(errno));
-    _exit(EXIT_NO_AGENT);
-}
-
-/* Until the program has ended or the deadline has passed. What it says is kept; an agent that holds the pipe open does
- * not hold us. */
-static int wait_for(pid_t child, int errors, struct buffer *said, int64_t deadline)
-{
-    for (;;) {
-        char bytes[512];
-        ssize_t n = read(errors, bytes, sizeof(bytes));
-        if (n > 0) {
-            buffer_append(said, bytes, (size_t)n);
-            continue;
-        }
-        int status;
-        if (waitpid(child, &status, WNOHANG) == child)
-            return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
-        if (clock_boot_ms() >= deadline)
-            return -ETIMEDOUT;
-        struct pollfd end = {.fd = n == 0 ? -1 : errors, .events = POLLIN};
-        (void)poll(&end, 1, 1);
-    }
-}
-
 static int start(const char *socket, struct buffer *said, int64_t deadline)
 {
-    char program[PATH_MAX];
-    int pipe_fds[2];
-    if (agent_program(program, sizeof(program)) < 0 || pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
-        return -errno;
-    _cleanup_close_ int errors = pipe_fds[0];
-    pid_t child = fork();
-    if (child == 0)
-        become_agent(program, socket, pipe_fds[1]);
-    close(pipe_fds[1]);
-    return child < 0 ? -errno : wait_for(child, errors, said, deadline);
+    char *told = NULL;
+    char **environment = make_environment(socket, &told);
+    const struct agent_start plan = {.environment = environment, .deadline_ms = deadline};
+    int r = environment ? agent_start(&plan, said) : -ENOMEM;
+    free(environment);
+    free(told);
+    return r;
 }
 
 static bool may_start(const struct socket_path *path)
@@ -165,7 +124,7 @@ int context_open(struct context *context)
 int agent_run(const char *option, const char *argument)
 {
     char program[PATH_MAX];
-    if (agent_program(program, sizeof(program)) < 0)
+    if (agent_start_program(program, sizeof(program)) < 0)
         return EXIT_FAILED;
     pid_t child = fork();
     if (child == 0) {
