@@ -2,6 +2,7 @@
  * known: it keeps to libpam and libc, leaves the process as it found it, and has others read what comes from outside.
  * What always holds: root and the system's users are not its business, and are left alone before anything is read; for
  * everybody else each failure refuses; a sign-in lets in the user who was asked for, or nobody. */
+#include "cached.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "conversation.h"
@@ -200,8 +201,40 @@ static void hand_off(const struct visit *visit, const struct line *done)
         pam_syslog(visit->pamh, LOG_WARNING, "the tokens are not kept for the session");
 }
 
+/* The same decision, of a token that the person's agent has: who is not let in by it is still to sign in by a code. */
+static bool is_cached(const struct visit *visit, const struct person *helper, struct span map, int64_t deadline_ms)
+{
+    _cleanup_line_ struct line verified = {0};
+    char reason[VERDICT_REASON];
+    const struct cached cached = {
+        .pamh = visit->pamh, .settings = &visit->settings, .person = &visit->person, .helper = helper};
+    if (!visit->settings.cached || !cached_find(&cached, deadline_ms, &verified))
+        return false;
+    if (mapping_decide(&visit->settings, map, &verified, visit->user, reason) == VERDICT_YES)
+        return true;
+    pam_syslog(visit->pamh, LOG_NOTICE, "the cached token does not let in: %s", reason);
+    return false;
+}
+
+/* With a code; *ret_done is what it brought. */
+static int sign_in_anew(const struct visit *visit, const struct person *helper, struct span map, int64_t deadline_ms,
+                        struct line *ret_done)
+{
+    const struct signin signin = {.pamh = visit->pamh,
+                                  .flags = visit->flags,
+                                  .settings = &visit->settings,
+                                  .user = visit->user,
+                                  .service = visit->service,
+                                  .from = visit->from,
+                                  .helper = helper,
+                                  .deadline_ms = deadline_ms};
+    int r = signin_run(&signin, ret_done);
+    return r == PAM_SUCCESS ? decide(visit, map, ret_done) : r;
+}
+
 static int sign_in(const struct visit *visit, const struct person *helper, struct span map)
 {
+    int64_t deadline = clock_boot_ms() + (int64_t)visit->settings.max_wait * 1000;
     _cleanup_close_ int folder = -1;
     struct counted counted = {.folder = -1};
     int r = count_attempt(visit, &counted);
@@ -210,24 +243,18 @@ static int sign_in(const struct visit *visit, const struct person *helper, struc
         return r;
     handoff_sweep(visit->settings.run);
     _cleanup_line_ struct line done = {0};
-    const struct signin signin = {.pamh = visit->pamh,
-                                  .flags = visit->flags,
-                                  .settings = &visit->settings,
-                                  .user = visit->user,
-                                  .service = visit->service,
-                                  .from = visit->from,
-                                  .helper = helper};
-    r = signin_run(&signin, &done);
-    if (r == PAM_SUCCESS)
-        r = decide(visit, map, &done);
+    bool cached = is_cached(visit, helper, map, deadline);
+    if (!cached)
+        r = sign_in_anew(visit, helper, map, deadline, &done);
     if (r == PAM_SUCCESS)
         r = remember(visit);
     if (r != PAM_SUCCESS)
         return r;
     if (folder >= 0)
         rate_forget(folder, &counted.key, counted.time);
-    hand_off(visit, &done);
-    pam_syslog(visit->pamh, LOG_INFO, "signed in");
+    if (!cached) /* else the agent has the tokens */
+        hand_off(visit, &done);
+    pam_syslog(visit->pamh, LOG_INFO, cached ? "signed in by a key and a cached token" : "signed in");
     return PAM_SUCCESS;
 }
 
@@ -249,6 +276,8 @@ EXPORT int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const ch
     int r = enter(&visit, pamh, flags, argc, argv);
     if (r == PAM_SUCCESS)
         r = read_settings(&visit, argc, argv);
+    if (r == PAM_SUCCESS && visit.settings.cached)
+        r = cached_check(pamh, visit.service);
     if (r == PAM_SUCCESS)
         r = talk_check(pamh, flags);
     if (r == PAM_SUCCESS && geteuid() == 0)

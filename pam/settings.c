@@ -357,14 +357,14 @@ int settings_finish(struct settings *settings, const char *service, char problem
     if (strcmp(service, "sudo") == 0 || strcmp(service, "sudo-i") == 0)
         settings->handoff = false;
     if (set_default(&settings->qr, "auto") < 0 || set_default(&settings->handoff_profile, settings->profile) < 0 ||
-        set_default(&settings->cached_profile, settings->profile) < 0)
+        set_default(&settings->cached_profile, settings->handoff_profile) < 0)
         return -ENOMEM;
     for (size_t i = 0; i < settings->exports.count; i++)
         if (!export_sound(settings->exports.items[i]))
             return bad(problem,
                        "export must be PROFILE:VARIABLE, with a variable of A-Z, 0-9 and _ that ends in _TOKEN");
-    if (settings->cached)
-        return bad(problem, "cached=yes is not supported yet");
+    if (settings->cached && !settings->cached_profile)
+        return bad(problem, "cached=yes needs the name of the agent's profile: set cached_profile, or profile");
     int r = finish_rate(settings, problem);
     return r < 0 ? r : check_identity(settings, problem);
 }

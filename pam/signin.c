@@ -270,7 +270,8 @@ int signin_run(const struct signin *signin, struct line *ret_done)
     char path[LIMIT_PAM_VALUE + 32], wait[24];
     const char *arguments[ARGUMENTS + 1], *step = "";
     (void)snprintf(path, sizeof(path), "%s/mltoken-pam-login", signin->settings->libexec);
-    (void)snprintf(wait, sizeof(wait), "%llu", (unsigned long long)signin->settings->max_wait);
+    int64_t left_s = (signin->deadline_ms - clock_boot_ms() + 999) / 1000;
+    (void)snprintf(wait, sizeof(wait), "%lld", (long long)(left_s > 0 ? left_s : 1));
     make_arguments(signin, path, wait, arguments);
     struct child_plan plan = {.argv = arguments, .said = log_said, .context = (void *)(uintptr_t)signin};
     if (signin->helper) {
@@ -278,8 +279,7 @@ int signin_run(const struct signin *signin, struct line *ret_done)
         plan.uid = signin->helper->uid;
         plan.gid = signin->helper->gid;
     }
-    struct attempt attempt = {.signin = signin,
-                              .deadline_ms = clock_boot_ms() + (int64_t)signin->settings->max_wait * 1000};
+    struct attempt attempt = {.signin = signin, .deadline_ms = signin->deadline_ms};
     int r = child_start(&plan, &attempt.child, &step);
     if (r < 0) {
         pam_syslog(signin->pamh, LOG_ERR, "mltoken-pam-login was not started: %s: %s", step, strerrordesc_np(-r));

@@ -16,6 +16,7 @@ struct signin {
     const char *user, *service;
     const char *from;            /* PAM_RHOST; NULL: none */
     const struct person *helper; /* whom the helper runs as; NULL: as we do, who are not root */
+    int64_t deadline_ms;         /* of CLOCK_BOOTTIME: its end, whatever went before */
 };
 
 int signin_run(const struct signin *, struct line *ret_done);

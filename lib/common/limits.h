@@ -222,6 +222,8 @@
 #define LIMIT_PAM_SWEEP          4096      /* files looked at */
 #define LIMIT_HANDOFF_MS         300000    /* from auth to open_session */
 #define LIMIT_HANDOFF_END_MS     3000      /* giving the tokens to the agent */
+#define LIMIT_CACHED_MS          15000     /* asking the agent for a token and looking at it; above LIMIT_FRESH_MS */
+#define LIMIT_CACHED_SKEW_S      5         /* between the authority's clock and ours, either way */
 #define LIMIT_EXPORT             (16 * 1024)
 #define DEFAULT_PAM_WAIT_S       100 /* below the 120 s that sshd gives */
 #define DEFAULT_PAM_LOGIN_WAIT_S 50  /* below the 60 s that login gives */

@@ -116,3 +116,28 @@ def test_no_core_of_the_helper_and_nothing_of_it_when_it_is_killed(place, compan
     assert secrets
     for where, data in texts_of(place):
         assert not any(s.encode() in data for s in secrets), where
+
+
+def test_a_cached_token(place, company, people):
+    """The agent's token goes through auth, which keeps nothing of it; nor of one that it does not take."""
+    company.authority.set_client("device", audience="device")
+    put_in_stack(place, "sshd", args="cached=yes")
+    place.start_sshd("AuthenticationMethods publickey,keyboard-interactive:pam")
+    place.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/secrets-key").ok()
+    os.makedirs(place.path("/home/mlt-alice/.ssh"), 0o700)
+    os.chown(place.path("/home/mlt-alice/.ssh"), 2001, 2001)
+    place.write("/home/mlt-alice/.ssh/authorized_keys", place.read("/root/secrets-key.pub"), mode=0o600, owner=2001)
+    agent = AgentOf(place, "mlt-alice").start()
+
+    def ssh():
+        return people.ssh("mlt-alice", "-i", "/root/secrets-key", method="publickey,keyboard-interactive")
+
+    ssh().sign_in().shell().leave()
+    alice = ssh().shell()
+    company.authority.set_client("device", audience="https://elsewhere.example")
+    again = ssh().sign_in().shell()
+    assert company.authority.count("device") == 2 and "signed in by a key and a cached token" in place.log.text()
+    assert_nowhere(place, company, ("the terminal", alice.shown.encode() + again.shown.encode()))
+    assert len(place.processes("sshd")) >= 5
+    assert memory_of(place, company, "sshd") == {}
+    agent.stop()
