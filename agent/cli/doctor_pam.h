@@ -15,6 +15,7 @@ struct pam_visit {
     const char *user; /* whose way in is looked at; NULL: nobody's */
     bool bad, unreachable;
     bool unavailable_ignored; /* authinfo_unavail=ignore stands in the stack */
+    const char *elsewhere;    /* another service than sshd whose auth line says nothing of cached; NULL: none */
     char config[LIMIT_PAM_VALUE + 1];
     struct settings settings; /* defaults and arguments; with pam.conf once it is known */
     bool known;

@@ -84,6 +84,18 @@ static void check_modes(struct pam_visit *visit, const char *path, const struct 
         pam_say(visit, PAM_FINE, "%s is root's, and the helper can read it", path);
 }
 
+/* What the file alone says, which is for all services: visit->settings has the arguments of sshd's line as well. */
+static void check_elsewhere(struct pam_visit *visit, struct span text)
+{
+    char problem[SETTINGS_PROBLEM] = "";
+    _cleanup_settings_ struct settings file = {0};
+    if (visit->elsewhere && settings_take_file(&file, text, problem) == 0 && file.cached)
+        pam_say(visit, PAM_BAD,
+                "cached = yes is for sshd alone, and refuses everybody in /etc/pam.d/%s: write cached=yes behind the "
+                "auth line of /etc/pam.d/sshd instead, or cached=no there",
+                visit->elsewhere);
+}
+
 static void check_config(struct pam_visit *visit)
 {
     _cleanup_buffer_ struct buffer text = BUFFER(0);
@@ -110,6 +122,7 @@ static void check_config(struct pam_visit *visit)
         pam_say(visit, PAM_BAD,
                 "fallback = password has no effect without authinfo_unavail=ignore in the auth line: "
                 "auth [success=done ignore=ignore authinfo_unavail=ignore default=die] pam_mltoken.so");
+    check_elsewhere(visit, buffer_span(&text));
 }
 
 /* ---- the map ---- */

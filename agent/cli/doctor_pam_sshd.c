@@ -127,6 +127,26 @@ static long seconds(const char *text)
     return sum;
 }
 
+/* In each alternative that asks the module, a key comes first. */
+static bool asks_for_key(const char *methods)
+{
+    struct span rest = span_of(methods), list;
+    while (pam_word(&rest, &list)) {
+        bool key = false;
+        while (list.length > 0) {
+            const char *comma = memchr(list.data, ',', list.length);
+            struct span method = {list.data, comma ? (size_t)(comma - list.data) : list.length};
+            if (method.length >= strlen("keyboard-interactive") &&
+                strncasecmp(method.data, "keyboard-interactive", strlen("keyboard-interactive")) == 0 && !key)
+                return false;
+            key |= method.length == strlen("publickey") && strncasecmp(method.data, "publickey", method.length) == 0;
+            list.data += method.length + (comma != NULL);
+            list.length -= method.length + (comma != NULL);
+        }
+    }
+    return *methods && strcasecmp(methods, "any") != 0;
+}
+
 static void check_methods(struct pam_visit *visit, const char *methods)
 {
     if (!*methods || strcasecmp(methods, "any") == 0)
@@ -161,6 +181,12 @@ static void check(struct pam_visit *visit, const struct daemon *daemon)
     else
         pam_say(visit, PAM_FINE, "sshd can show a code and wait (KbdInteractiveAuthentication)");
     check_methods(visit, keywords[METHODS].value);
+    if (visit->settings.cached && !asks_for_key(keywords[METHODS].value))
+        pam_say(visit, PAM_BAD,
+                "sshd: cached = yes refuses everybody of whom no key was asked before; write: AuthenticationMethods "
+                "publickey,keyboard-interactive:pam");
+    else if (visit->settings.cached)
+        pam_say(visit, PAM_FINE, "sshd asks for a key before a cached token is looked at");
     if (grace > 0 && grace <= wait)
         pam_say(visit, PAM_BAD,
                 "sshd gives %ld s for a login (LoginGraceTime), and a sign-in may take %ld s (max_wait): "

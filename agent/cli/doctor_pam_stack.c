@@ -146,6 +146,19 @@ static bool check_control(struct pam_visit *visit, const char *service, const st
     return true;
 }
 
+/* A key comes before a cached token, and only sshd asks for one: said in the line itself, or in pam.conf for all. */
+static bool check_cached(struct pam_visit *visit, const char *service, const struct entry *entry,
+                         const struct settings *settings)
+{
+    if (!settings->cached && !strstr(entry->arguments, "cached=no"))
+        visit->elsewhere = service;
+    if (settings->cached)
+        pam_say(visit, PAM_BAD,
+                "/etc/pam.d/%s: cached=yes is for sshd alone, and refuses everybody here: take it out of the line",
+                service);
+    return !settings->cached;
+}
+
 /* The module's own reading of what it will be told. */
 static bool check_arguments(struct pam_visit *visit, const char *service, const struct entry *entry, bool keep)
 {
@@ -167,7 +180,7 @@ static bool check_arguments(struct pam_visit *visit, const char *service, const 
                 entry->type, problem);
         return false;
     }
-    return true;
+    return keep || strcmp(entry->type, "auth") != 0 || check_cached(visit, service, entry, settings);
 }
 
 static void check_auth(struct pam_visit *visit, const char *service, const struct stack *stack)

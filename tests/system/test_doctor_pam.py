@@ -101,6 +101,36 @@ def test_a_host_that_is_as_it_should_be(host, authority):
     wait_until(lambda: authority.count("token") == 0)  # the helper was told to stop
 
 
+# ---- cached tokens
+
+def test_cached_tokens_behind_a_key(host):
+    host.stack(auth=AUTH + " cached=yes")
+    assert "a key before a cached token" in host.fine()
+    host.stack(auth=AUTH + " cached=yes")
+    host.stack(service="su")
+    host.fine()
+
+
+@pytest.mark.parametrize("methods", [None, "any", "keyboard-interactive:pam", "keyboard-interactive:pam,publickey", "password,keyboard-interactive",
+                                     "publickey,keyboard-interactive keyboard-interactive", "publickeys,keyboard-interactive"])
+def test_cached_tokens_without_a_key(host, methods):
+    host.stack(auth=AUTH + " cached=yes")
+    host.sshd("UsePAM yes", "KbdInteractiveAuthentication yes", *([f"AuthenticationMethods {methods}"] if methods else []))
+    host.wrong("cached = yes refuses everybody of whom no key was asked", "publickey,keyboard-interactive:pam")
+
+
+def test_cached_tokens_in_other_services(host):
+    host.config(cached="yes")
+    host.fine()
+    host.stack(service="su")
+    host.wrong("/etc/pam.d/su", "behind the auth line of /etc/pam.d/sshd")
+    host.stack(service="su", auth=AUTH + " cached=no")
+    host.fine()
+    host.config()
+    host.stack(service="su", auth=AUTH + " cached=yes")
+    host.wrong("/etc/pam.d/su", "sshd alone")
+
+
 # ---- the stack
 
 @pytest.mark.parametrize("control,words", [
