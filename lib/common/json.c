@@ -215,10 +215,13 @@ int json_quote(struct buffer *to, struct span text)
     return buffer_byte(to, '"');
 }
 
-/* The shortest that reads as the same again. A locale may write a comma. */
+/* The shortest that reads as the same again. A locale may write a comma; and what is too great for a double has no
+ * name in JSON. */
 static int write_double(struct buffer *to, double value)
 {
     char text[64] = "";
+    if (!isfinite(value))
+        return buffer_text(to, value > 0 ? "1e999" : "-1e999");
     for (int digits = 15; digits <= 17 && (digits == 15 || strtod(text, NULL) != value); digits++)
         (void)snprintf(text, sizeof(text), "%.*g", digits, value);
     char *comma = strchr(text, ',');
