@@ -93,11 +93,23 @@ def gone(folder):
     return True
 
 
+def cgroup_mounts():
+    """Where the hierarchy of version 2 is, and systemd's own of version 1, where nspawn makes the same folders."""
+    second, first = [], []
+    with open("/proc/self/mountinfo", encoding="ascii") as f:
+        for line in f:
+            place, kind = line.split()[4], line.partition(" - ")[2].split()
+            if kind[0] == "cgroup2":
+                second.append(place)
+            elif kind[0] == "cgroup" and "name=systemd" in kind[2].split(","):
+                first.append(place)
+    return second, first
+
+
 @contextlib.contextmanager
 def own_cgroup():
     """One of our own for the machine, where the kernel's are writable: nspawn makes others in it, and leaves them."""
-    with open("/proc/self/mountinfo", encoding="ascii") as f:
-        mounts = [line.split()[4] for line in f if line.partition(" - ")[2].startswith("cgroup2 ")]
+    mounts, mirrors = cgroup_mounts()
     with open("/proc/self/cgroup", encoding="ascii") as f:
         ours = [line.strip().split(":", 2)[2] for line in f if line.startswith("0::")]
     parent = Path(mounts[0] + ours[0]) if mounts and ours else None
@@ -112,9 +124,10 @@ def own_cgroup():
     if path:
         (parent / "cgroup.procs").write_text("0")
         end = time.monotonic() + 30
-        for folder, _, _ in os.walk(path, topdown=False):
-            while not gone(folder) and time.monotonic() < end:  # what was killed may still be ending
-                time.sleep(0.05)
+        for top in (path, *(Path(mirror + ours[0]) / path.name for mirror in mirrors)):
+            for folder, _, _ in os.walk(top, topdown=False):
+                while not gone(folder) and time.monotonic() < end:  # what was killed may still be ending
+                    time.sleep(0.05)
 
 
 def install(root):
