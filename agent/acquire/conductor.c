@@ -352,7 +352,7 @@ void conductor_drop(struct conductor *conductor, struct holder *holder, const st
 void conductor_forget_sign_in(struct conductor *conductor, struct holder *holder)
 {
     lodging_end(conductor, holder);
-    keeper_note_sign_in(holder, NULL);
+    (void)keeper_note_sign_in(holder, NULL);
     holder_forget_unsaved(holder);
     holder_challenge(holder, NULL);
     holder->looked = false;

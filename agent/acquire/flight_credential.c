@@ -17,20 +17,21 @@ bool flight_is_sign_in(const struct flight *flight)
 
 /* Whose sign-in it is now. When another agent on the same store has signed somebody else in, tokens of the one before
  * are dropped; this flight's own goes on, for its refresh token must not be lost, and who waits is asked for again. */
-static void note_person(struct flight *flight)
+static int note_person(struct flight *flight)
 {
     struct holder *holder = flight->holder;
     const struct identity *known = holder->identity, *now = &flight->keeper.held.identity;
     bool held = flight->keeper.has_held;
     bool changed =
         known && held && (strcmp(known->issuer, now->issuer) != 0 || strcmp(known->subject, now->subject) != 0);
-    keeper_note_sign_in(holder, held ? &flight->keeper.held : NULL);
-    if (!changed)
-        return;
+    int r = keeper_note_sign_in(holder, held ? &flight->keeper.held : NULL);
+    if (r < 0 || !changed)
+        return r;
     struct failure why;
     failure_set(&why, FAILURE_LOGIN_REQUIRED, CLASS_DEFINITE, "somebody signed in anew");
     conductor_drop(flight->conductor, holder, &why);
     flight->generation = flight_is_sign_in(flight) ? holder->generation : flight->generation;
+    return 0;
 }
 
 static void on_loaded(void *arg, int error, const struct failure *why);
@@ -56,7 +57,11 @@ static bool await_other(struct flight *flight)
 /* Another agent on the same store has renewed the sign-in: begins anew with what it has now. */
 static void restart(struct flight *flight)
 {
-    note_person(flight);
+    int r = note_person(flight);
+    if (r < 0) {
+        flight_fail_internal(flight, r);
+        return;
+    }
     if (flight->conductor->locked) { /* what it was to bring to its end is in the store */
         struct failure why;
         lock_failure(&why);
@@ -88,7 +93,7 @@ static void on_saved(void *arg, int error, const struct failure *why)
     if (error)
         given.why = *why;
     else
-        keeper_note_sign_in(flight->holder, flight->step.save);
+        (void)keeper_note_sign_in(flight->holder, flight->step.save); /* it is kept: the store knows whose it is */
     if (!error && flight_is_sign_in(flight)) {
         flight->sign_in = ++flight->holder->sign_in;
         holder_forget_unsaved(flight->holder);
@@ -165,7 +170,11 @@ static void on_loaded(void *arg, int error, const struct failure *why)
         keeper->has_held = false;
     } else if (!shut) {
         flight->bound = error == STORE_BOUND;
-        note_person(flight);
+        int r = note_person(flight);
+        if (r < 0) {
+            flight_fail_internal(flight, r);
+            return;
+        }
     }
     if (!await_other(flight))
         flight_start_machine(flight);

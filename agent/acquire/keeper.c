@@ -93,22 +93,27 @@ void keeper_failure(struct failure *why, const char *what, const struct store_re
                 result->reason ? result->reason : strerror(-result->error));
 }
 
-void keeper_note_sign_in(struct holder *holder, const struct credential *credential)
+int keeper_note_sign_in(struct holder *holder, const struct credential *credential)
 {
-    holder->looked = true;
+    char *policy = credential && *credential->policy ? strdup(credential->policy) : NULL;
+    if (credential && !holder->identity)
+        holder->identity = malloc(sizeof(credential->identity));
+    holder->looked = !credential || (holder->identity && (policy || !*credential->policy));
+    if (!holder->looked) { /* who it is must be known whole or not at all: the store says it again */
+        free(policy);
+        free(TAKE_PTR(holder->policy));
+        free(TAKE_PTR(holder->identity));
+        return -ENOMEM;
+    }
     holder->renew_by = credential ? credential->renew_by : 0;
     holder->ends_at = credential ? credential->ends_at : 0;
     free(holder->policy);
-    holder->policy = credential && *credential->policy ? strdup(credential->policy) : NULL;
-    if (!credential) {
-        free(holder->identity);
-        holder->identity = NULL;
-        return;
-    }
-    if (!holder->identity)
-        holder->identity = malloc(sizeof(credential->identity));
-    if (holder->identity)
+    holder->policy = policy;
+    if (credential)
         *holder->identity = credential->identity;
+    else
+        free(TAKE_PTR(holder->identity));
+    return 0;
 }
 
 static void tell(struct keeper *keeper, int error, const struct failure *why)

@@ -56,7 +56,8 @@ int keeper_newer(struct keeper *, keeper_fn *, void *arg);
 int keeper_settle(struct keeper *, keeper_fn *, void *arg);
 void keeper_end(struct keeper *); /* cancels, and wipes */
 
-/* Takes note of who signed in, and that the store was asked. NULL: nobody. */
-void keeper_note_sign_in(struct holder *, const struct credential *);
+/* Takes note of who signed in, and that the store was asked. NULL: nobody. -ENOMEM: nothing is known now, as before the
+ * store was asked. */
+int keeper_note_sign_in(struct holder *, const struct credential *);
 /* StoreUnavailable in the store's own words. */
 void keeper_failure(struct failure *, const char *what, const struct store_result *);

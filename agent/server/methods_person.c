@@ -103,6 +103,8 @@ static void on_signed_out(void *arg, bool revoked, const struct failure *kept)
     call->revoked |= revoked;
     if (kept && !call->kept && (call->kept = malloc(sizeof(*kept))))
         *call->kept = *kept;
+    else if (kept && !call->kept)
+        call->unwhole = true; /* it must not read as if all were forgotten */
     logout_next(call);
 }
 

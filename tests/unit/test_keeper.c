@@ -2,12 +2,46 @@
 #include "acquire/keeper.h"
 
 #include "cleanup.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 /* after these */
 #include <cmocka.h>
+
+static bool no_memory;
+
+char *strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = no_memory ? NULL : malloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+/* By which user flow somebody signed in is known with who it was, or neither is: then the store is asked again. */
+static void who_is_known_whole_or_not_at_all(void **state)
+{
+    struct holder holder = {0};
+    struct credential credential = {.renew_by = 7}, plain = {.ends_at = 9};
+    (void)state;
+    (void)snprintf(credential.identity.subject, sizeof(credential.identity.subject), "alice");
+    (void)snprintf(credential.policy, sizeof(credential.policy), "B2C_1_up");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(keeper_note_sign_in(&holder, &credential), 0);
+        assert_true(holder.looked && holder.renew_by == 7);
+        assert_string_equal(holder.policy, "B2C_1_up");
+        assert_string_equal(holder.identity->subject, "alice");
+        no_memory = true;
+        assert_int_equal(keeper_note_sign_in(&holder, &credential), -ENOMEM);
+        assert_true(!holder.looked && !holder.identity && !holder.policy);
+        no_memory = false;
+    }
+    assert_int_equal(keeper_note_sign_in(&holder, &plain), 0);
+    assert_true(holder.looked && holder.identity && !holder.policy && holder.ends_at == 9);
+    assert_int_equal(keeper_note_sign_in(&holder, NULL), 0);
+    assert_true(holder.looked && !holder.identity && !holder.policy && !holder.ends_at);
+}
 
 static void digests(void **state)
 {
@@ -117,6 +151,7 @@ static int close_arena(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(who_is_known_whole_or_not_at_all),
         TEST(digests),
         TEST(what_is_written_is_read),
         TEST(what_is_no_sign_in),
