@@ -157,19 +157,16 @@ struct search {
 
 static void look_at(struct search *search, json_object *parameters)
 {
-    static const char *const grants[] = {"device_code", "authorization_code", "password"};
     json_object *profile = NULL;
-    const char *name, *grant, *authority = "";
+    const char *name, *authority = "";
     if (json_member(parameters, "profile", &profile) < 0 || !json_object_is_type(profile, json_type_object) ||
-        json_string(profile, "name", LIMIT_PROFILE_NAME, &name) < 0 ||
-        json_string(profile, "grant", LIMIT_PROFILE_NAME, &grant) < 0)
+        json_string(profile, "name", LIMIT_PROFILE_NAME, &name) < 0)
         return;
-    bool signs_in = false;
-    for (size_t i = 0; i < ELEMENTS(grants); i++)
-        signs_in |= strcmp(grant, grants[i]) == 0;
+    bool signs_in = false; /* an agent from before this program says nothing of it */
+    (void)json_boolean(profile, "signsIn", &signs_in);
+    (void)json_string(profile, "authority", LIMIT_URL, &authority);
     if (!signs_in)
         return;
-    (void)json_string(profile, "authority", LIMIT_URL, &authority);
     bool same = strcmp(authority, search->issuer) == 0;
     search->matches += same;
     search->count++;

@@ -23,6 +23,7 @@ static json_object *describe(struct call *call, const struct profile *profile)
     report_profile(conductor, profile, &report);
     call_put_text(call, item, "name", profile->name);
     call_put_text(call, item, "grant", profile->grant ? profile->grant->name : "");
+    call_put_boolean(call, item, "signsIn", conductor_signs_in(profile) && profile->grant->dialect == DIALECT_AUTO);
     call_put_text(call, item, "authority", profile->authority ? profile->authority : profile->token_endpoint);
     call_put_text(call, item, "state", report.state);
     call_put_text(call, item, "account", report.account);

@@ -430,7 +430,7 @@ def test_endless_lists_of_profiles(guest, authority):
     def serve(connection, asked):
         asked.append(call(connection))
         while True:
-            connection.sendall(b'{"parameters":{"profile":{"name":"a","grant":"device_code"}},"continues":true}\0')
+            connection.sendall(b'{"parameters":{"profile":{"name":"a","grant":"device_code","signsIn":true}},"continues":true}\0')
 
     guest.rogue(serve)
     assert guest.fail(guest.record(sign_in(authority), profile=None))[0] in ("timeout", "refused")

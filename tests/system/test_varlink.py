@@ -121,11 +121,28 @@ def test_errors_have_their_members(setup, varlink, authority):
     assert error.parameters["error"] == "invalid_scope" and error.parameters["description"] == "words"
 
 
+SIGNING = {"device_code": True, "authorization_code": True, "password": True, "mlserver": False, "managed_identity": False}
+
+
+def test_at_which_profiles_a_person_signs_in(authority, home, start_agent, varlink):
+    """That is what an import may be for: who it was must be known to the authority, and verified."""
+    oidc = {"authority": authority.oidc, "client_id": "device"}
+    home.config({"device_code": {"grant": "device_code", **oidc}, "authorization_code": {"grant": "authorization_code", **oidc},
+                 "password": {"grant": "password", "username": "alice", **oidc},
+                 "mlserver": {"grant": "mlserver", "authority": authority.mls, "username": "alice"},
+                 "managed_identity": {"grant": "managed_identity", "resource": "r"}, "none": {"grant": "none_such"}})
+    start_agent()
+    profiles = {r["profile"]["name"]: r["profile"] for r in varlink().more("List")}
+    assert [name for name, profile in profiles.items() if profile["state"] == "invalid"] == ["none"]
+    assert {name: profile["signsIn"] for name, profile in profiles.items()} == {**SIGNING, "none": False}
+
+
 def test_list(setup, varlink):
     profiles = {r["profile"]["name"]: r["profile"] for r in varlink().more("List")}
     assert set(profiles) == {"p", "me"}
     assert profiles["p"]["grant"] == "client_credentials" and profiles["p"]["state"] in ("empty", "ready")
     assert profiles["me"]["state"] == "empty"  # nobody has asked the store yet
+    assert profiles["me"]["signsIn"] is True and profiles["p"]["signsIn"] is False
     assert varlink().error("GetToken", profile="me").name == "LoginRequired"
     varlink().token("p")
     profiles = {r["profile"]["name"]: r["profile"] for r in varlink().more("List")}
