@@ -86,7 +86,7 @@ static void serve(struct flight *flight, const struct tokens *tokens)
             conductor_plan(conductor, entry);
     }
     if (holder_entry(conductor->cache, holder, &plain, &entry) == 0) /* the only one that is watched */
-        (void)conductor_serve_new(flight, entry); /* its renewal is planned */
+        (void)conductor_serve_new(flight, entry);                    /* its renewal is planned */
 }
 
 static void on_kept(void *arg, const struct store_result *result)
