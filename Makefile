@@ -184,7 +184,7 @@ $(BUILD)/impatient/mltoken-agent-main: $(call objects,agent/main.c) $(IMPATIENT)
 impatient: $(BUILD)/impatient/mltoken-agent-main
 
 # an application that looks at itself before and after each phase of PAM, and whose calls fail when they are told to
-$(BUILD)/pam_guest: tests/system/pam_guest.c $(BUILD)/flags.mk
+$(BUILD)/pam_guest: tests/system/pam_guest.c tests/system/failing_calls.h $(BUILD)/flags.mk
 	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu11 -O1 -g -Wall -Wextra -Wno-stringop-truncation -rdynamic \
 	    $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DWITHOUT_MALLOC) -o $@ $< -lpam -ldl
 
@@ -193,7 +193,7 @@ guest: $(BUILD)/pam_guest failing
 # an agent and mltoken-pam-import whose calls fail when they are told to
 FAILING := $(BUILD)/failing/mltoken-agent-main $(BUILD)/failing/mltoken-pam-import
 
-$(BUILD)/failing/failing_calls.o: tests/system/failing_calls.c $(BUILD)/flags.mk
+$(BUILD)/failing/failing_calls.o: tests/system/failing_calls.c tests/system/failing_calls.h $(BUILD)/flags.mk
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -D_GNU_SOURCE -std=gnu11 -O1 -g -Wall -Wextra $(if $(SAN),-DWITHOUT_MALLOC) -c $< -o $@
 

@@ -1,8 +1,8 @@
 /* Linked into a program of ours for the tests: its calls fail when they are told to, by a file named "control" beside
  * the program, which it maps when it starts (struct control; failing.py writes it). Without that file nothing fails.
  * Calls of its children count as well, as long as they are of the same program. */
-#include <dlfcn.h>
-#include <errno.h>
+#include "failing_calls.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -48,23 +48,6 @@ static bool fails(const char *name)
     int at = __atomic_add_fetch(&control->counted, 1, __ATOMIC_SEQ_CST);
     return at == control->number || (control->lasting && control->number > 0 && at > control->number);
 }
-
-#define REAL(name)                                                                                                     \
-    static __typeof__(name) *real;                                                                                     \
-    if (!real)                                                                                                         \
-    *(void **)&real = dlsym(RTLD_NEXT, #name)
-
-#define WRAP(type, name, failure, error, parameters, ...)                                                              \
-    type name parameters;                                                                                              \
-    type name parameters                                                                                               \
-    {                                                                                                                  \
-        REAL(name);                                                                                                    \
-        if (fails(#name)) {                                                                                            \
-            errno = error;                                                                                             \
-            return failure;                                                                                            \
-        }                                                                                                              \
-        return real(__VA_ARGS__);                                                                                      \
-    }
 
 WRAP(pid_t, fork, -1, EAGAIN, (void), )
 WRAP(int, execve, -1, ENOEXEC, (const char *path, char *const argv[], char *const env[]), path, argv, env)

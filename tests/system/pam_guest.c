@@ -8,8 +8,8 @@
  *   fail=CALL:N                   the N-th of those calls from now on fails; CALL may be "any" and N 0 (count them)
  * Output (standard output before it may be closed): lines "phase NAME CODE", "changed WHAT", "asked STYLE HEX",
  * "log PRIORITY TEXT", "pamenv ENTRY", "calls N". */
-#include <dlfcn.h>
-#include <errno.h>
+#include "failing_calls.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -47,23 +47,6 @@ static bool fails(const char *name)
     counted++;
     return countdown > 0 && --countdown == 0;
 }
-
-#define REAL(name)                                                                                                     \
-    static __typeof__(name) *real;                                                                                     \
-    if (!real)                                                                                                         \
-    *(void **)&real = dlsym(RTLD_NEXT, #name)
-
-#define WRAP(type, name, failure, error, parameters, ...)                                                              \
-    type name parameters;                                                                                              \
-    type name parameters                                                                                               \
-    {                                                                                                                  \
-        REAL(name);                                                                                                    \
-        if (fails(#name)) {                                                                                            \
-            errno = error;                                                                                             \
-            return failure;                                                                                            \
-        }                                                                                                              \
-        return real(__VA_ARGS__);                                                                                      \
-    }
 
 WRAP(pid_t, fork, -1, EAGAIN, (void), )
 WRAP(int, pipe2, -1, EMFILE, (int fds[2], int flags), fds, flags)
