@@ -18,12 +18,13 @@ static json_object *texts(struct call *call, char *const *list)
 static json_object *describe(struct call *call, const struct profile *profile)
 {
     const struct conductor *conductor = call->connection->server->conductor;
+    const struct grant *grant = profile->grant; /* NULL: what the profile says is wrong */
     struct report report;
     json_object *reply = json_object_new_object(), *item = json_object_new_object();
     report_profile(conductor, profile, &report);
     call_put_text(call, item, "name", profile->name);
-    call_put_text(call, item, "grant", profile->grant ? profile->grant->name : "");
-    call_put_boolean(call, item, "signsIn", conductor_signs_in(profile) && profile->grant->dialect == DIALECT_AUTO);
+    call_put_text(call, item, "grant", grant ? grant->name : "");
+    call_put_boolean(call, item, "signsIn", grant && grant->dialect == DIALECT_AUTO && conductor_signs_in(profile));
     call_put_text(call, item, "authority", profile->authority ? profile->authority : profile->token_endpoint);
     call_put_text(call, item, "state", report.state);
     call_put_text(call, item, "account", report.account);
