@@ -131,7 +131,6 @@ static int read_map(const struct visit *visit, struct buffer *ret)
 struct counted {
     int folder; /* -1: there is no limit */
     struct rate_key key;
-    int64_t time;
 };
 
 static int count_attempt(const struct visit *visit, struct counted *counted)
@@ -144,7 +143,7 @@ static int count_attempt(const struct visit *visit, struct counted *counted)
     int r = place_open(settings->run, "rate", &counted->folder);
     if (r == 0) {
         place_sweep(counted->folder, settings->rate_seconds);
-        r = rate_take(counted->folder, &counted->key, settings->rate_count, settings->rate_seconds, &counted->time);
+        r = rate_take(counted->folder, settings->rate_count, settings->rate_seconds, &counted->key);
     }
     if (r == 0)
         return PAM_SUCCESS;
@@ -251,7 +250,7 @@ static int sign_in(const struct visit *visit, const struct person *helper, struc
     if (r != PAM_SUCCESS)
         return r;
     if (folder >= 0)
-        rate_forget(folder, &counted.key, counted.time);
+        rate_forget(folder, &counted.key);
     if (!cached) /* else the agent has the tokens */
         hand_off(visit, &done);
     pam_syslog(visit->pamh, LOG_INFO, cached ? "signed in by a key and a cached token" : "signed in");

@@ -59,8 +59,8 @@ struct times {
     size_t count;
 };
 
-/* Opens and locks the file of a name, and reads what is younger than `seconds`. */
-static int open_times(int folder, const char *name, int64_t now, unsigned seconds, int *ret_fd, struct times *ret)
+/* Opens and locks the file of a name, and reads it. */
+static int open_times(int folder, const char *name, int *ret_fd, struct times *ret)
 {
     _cleanup_close_ int fd = openat(folder, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -70,16 +70,21 @@ static int open_times(int folder, const char *name, int64_t now, unsigned second
             return -errno;
         (void)usleep(10000);
     }
-    int64_t at[LIMIT_PAM_ATTEMPTS];
-    ssize_t n = pread(fd, at, sizeof(at), 0);
+    ssize_t n = pread(fd, ret->at, sizeof(ret->at), 0);
     if (n < 0)
         return -errno;
-    ret->count = 0;
-    for (size_t i = 0; i < (size_t)n / sizeof(at[0]); i++)
-        if (at[i] <= now && at[i] > now - (int64_t)seconds * 1000)
-            ret->at[ret->count++] = at[i];
+    ret->count = (size_t)n / sizeof(ret->at[0]);
     *ret_fd = TAKE_FD(fd);
     return 0;
+}
+
+static void keep(struct times *times, int64_t from, int64_t to)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < times->count; i++)
+        if (times->at[i] >= from && times->at[i] <= to)
+            times->at[count++] = times->at[i];
+    times->count = count;
 }
 
 static int save_times(int fd, const struct times *times)
@@ -91,52 +96,49 @@ static int save_times(int fd, const struct times *times)
     return ftruncate(fd, (off_t)length) < 0 ? -errno : 0;
 }
 
-static int take_one(int folder, const char *name, unsigned count, unsigned seconds, int64_t now)
+/* The time is read with the lock held: whoever has counted before did so earlier. */
+static int take_one(int folder, const char *name, unsigned count, unsigned seconds, int64_t *ret_time)
 {
     struct times times;
     _cleanup_close_ int fd = -1;
-    int r = open_times(folder, name, now, seconds, &fd, &times);
+    int r = open_times(folder, name, &fd, &times);
     if (r < 0)
         return r == -EAGAIN ? -EBUSY : r;
+    int64_t now = clock_boot_ms();
+    keep(&times, now - (int64_t)seconds * 1000 + 1, now);
     if (times.count >= count || times.count >= LIMIT_PAM_ATTEMPTS)
         return -EAGAIN;
-    times.at[times.count++] = now;
+    *ret_time = times.at[times.count++] = now;
     return save_times(fd, &times);
 }
 
 static void forget_one(int folder, const char *name, int64_t time)
 {
-    struct times times;
+    struct times times = {.count = 0};
     _cleanup_close_ int fd = -1;
-    if (open_times(folder, name, INT64_MAX, 0, &fd, &times) < 0)
+    if (open_times(folder, name, &fd, &times) < 0)
         return;
-    int64_t at[LIMIT_PAM_ATTEMPTS];
-    ssize_t n = pread(fd, at, sizeof(at), 0);
-    bool forgotten = false;
-    times.count = 0;
-    for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(at[0]); i++) {
-        if (at[i] == time && !forgotten)
-            forgotten = true;
-        else
-            times.at[times.count++] = at[i];
-    }
+    for (size_t i = 0; i < times.count; i++)
+        if (times.at[i] == time) {
+            memmove(times.at + i, times.at + i + 1, (--times.count - i) * sizeof(times.at[0]));
+            break;
+        }
     (void)save_times(fd, &times);
 }
 
-int rate_take(int folder, const struct rate_key *key, unsigned count, unsigned seconds, int64_t *ret_time)
+int rate_take(int folder, unsigned count, unsigned seconds, struct rate_key *key)
 {
-    *ret_time = clock_boot_ms();
-    int r = take_one(folder, key->pair, count, seconds, *ret_time);
+    int r = take_one(folder, key->pair, count, seconds, &key->pair_ms);
     if (r < 0)
         return r;
-    r = take_one(folder, key->source, count * 4, seconds, *ret_time);
+    r = take_one(folder, key->source, count * 4, seconds, &key->source_ms);
     if (r < 0)
-        forget_one(folder, key->pair, *ret_time);
+        forget_one(folder, key->pair, key->pair_ms);
     return r;
 }
 
-void rate_forget(int folder, const struct rate_key *key, int64_t time)
+void rate_forget(int folder, const struct rate_key *key)
 {
-    forget_one(folder, key->pair, time);
-    forget_one(folder, key->source, time);
+    forget_one(folder, key->pair, key->pair_ms);
+    forget_one(folder, key->source, key->source_ms);
 }

@@ -10,11 +10,12 @@
 struct rate_key {
     char source[48];
     char pair[64];
+    int64_t source_ms, pair_ms; /* of CLOCK_BOOTTIME: when it was counted */
 };
 
 /* `host` is PAM_RHOST, or else the terminal; may be NULL. */
 void rate_key_make(const char *host, uid_t uid, struct rate_key *ret);
-/* Counts an attempt, and sets *ret_time, which rate_forget() takes. -EAGAIN: there were too many. Other negative errno:
- * it cannot be counted. `folder` is a descriptor. */
-int rate_take(int folder, const struct rate_key *, unsigned count, unsigned seconds, int64_t *ret_time);
-void rate_forget(int folder, const struct rate_key *, int64_t time);
+/* Counts an attempt, and notes when, for rate_forget(). -EAGAIN: there were too many. Other negative errno: it cannot be
+ * counted. `folder` is a descriptor. */
+int rate_take(int folder, unsigned count, unsigned seconds, struct rate_key *);
+void rate_forget(int folder, const struct rate_key *);

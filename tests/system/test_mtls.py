@@ -444,12 +444,23 @@ def test_an_authority_that_wants_dpop(authority, home, start_agent, mltoken, err
     assert error in err and "DPoP (RFC 9449)" in err and "as it says" in err
 
 
-@pytest.mark.parametrize("claims", [{"cnf": "text"}, {"cnf": {"kid": "7"}}, {"cnf": None}, {"cnf": {"x5t": "old"}}])
-def test_other_confirmations_are_none_of_ours(authority, home, start_agent, mltoken, claims):
-    authority.set_client("svc", access_token_claims=claims)
+def confirmed_by(authority, home, start_agent, cnf):
+    authority.set_client("svc", access_token_claims={"cnf": cnf})
     home.config({"p": {"grant": "client_credentials", "authority": authority.oidc, "client_id": "svc",
-                       "client_secret": home.secret(SECRET_PLAIN)}})
+                       "client_secret": home.secret(SECRET_PLAIN), "allow_bound": "yes"}})
     start_agent()
+
+
+@pytest.mark.parametrize("cnf", [{"kid": "7"}, {"x5t": "old"}, {"jwk": {"kty": "EC"}}], ids=str)
+def test_a_token_bound_to_another_key_is_refused(authority, home, start_agent, mltoken, cnf):
+    confirmed_by(authority, home, start_agent, cnf)
+    err = mltoken("get", "p").failed(5)
+    assert "bound to a key (cnf)" in err and "Bearer" in err
+
+
+@pytest.mark.parametrize("cnf", ["text", None, {}, {"other": "7"}], ids=str)
+def test_a_confirmation_without_a_key_is_none(authority, home, start_agent, mltoken, cnf):
+    confirmed_by(authority, home, start_agent, cnf)
     mltoken("get", "p").ok()
 
 

@@ -1,5 +1,6 @@
 """pam_mltoken.so: how often a sign-in may be begun."""
 
+import fcntl
 import os
 import subprocess
 
@@ -42,6 +43,28 @@ def test_rate_counts_attempts_that_run(guest):
     codes = sorted(Run(text, 0).codes[0] for text in texts)
     assert codes == [MAXTRIES] * 8 + [CONV_ERR] * 2
     assert guest.told("codes").count("x") == 2
+
+
+def has_open(pid, path):
+    try:
+        return any(os.path.realpath(f"/proc/{pid}/fd/{fd}") == path for fd in os.listdir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return False
+
+
+def test_rate_of_attempts_at_one_moment(guest):
+    """Whoever comes to the count last was not there first: all wait until we let go of it, and then in any order."""
+    guest.config(map=guest.file("map"), rate="3/600")
+    guest.login(say(prompt(), fail("denied")) + "exit 1\n")
+    assert guest.auth("rhost=192.0.2.1").codes == [AUTH_ERR]
+    count = os.path.realpath(guest.file("run", "rate", f"4-c0000201-{guest.uid}"))
+    with open(count, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        hosts = [subprocess.Popen(guest.command("rhost=192.0.2.1", "auth"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                  text=True) for _ in range(6)]
+        wait_until(lambda: all(has_open(host.pid, count) for host in hosts))
+    codes = sorted(Run(host.communicate(timeout=60)[0], 0).codes[0] for host in hosts)
+    assert codes == [AUTH_ERR] * 2 + [MAXTRIES] * 4
 
 
 def test_rate_is_for_a_source_as_well(guest):
