@@ -15,7 +15,7 @@ struct rate_key {
 
 /* `host` is PAM_RHOST, or else the terminal; may be NULL. */
 void rate_key_make(const char *host, uid_t uid, struct rate_key *ret);
-/* Counts an attempt, and notes when, for rate_forget(). -EAGAIN: there were too many. Other negative errno: it cannot be
- * counted. `folder` is a descriptor. */
+/* Counts an attempt, and notes when, for rate_forget(). -EAGAIN: there were too many. Other negative errno: it cannot
+ * be counted. `folder` is a descriptor. */
 int rate_take(int folder, unsigned count, unsigned seconds, struct rate_key *);
 void rate_forget(int folder, const struct rate_key *);
